@@ -10,7 +10,6 @@ import pytest
 from safemlrm.cli import run
 from safemlrm.cli.beside import categories, read, recipes
 from safemlrm.errors import DataError, StudyError
-from safemlrm.report import reasons
 from safemlrm.study import convert
 
 
@@ -51,9 +50,6 @@ def test_the_primary_comparison_is_declared_in_the_study_and_asks_nothing_else()
     assert declared.identity() == convert({"targets": ["a"]}, "study").identity()
     with pytest.raises(StudyError, match="'drived'"):
         convert({"primary": {"drived": "r"}}, "study")
-    said = reasons.declared([{"primary": {"base": "q", "derived": "r", "part": "full"}}])
-    assert said.startswith("Declared before the run: r against q, full against full at 4 or more")
-    assert "No study declared" in reasons.declared([{"name": "s"}])
 
 
 def test_plan_says_the_smallest_tax_and_the_money(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

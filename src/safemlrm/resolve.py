@@ -47,6 +47,7 @@ def resolve(study: Study, *, data: Path | None = None, beside: Path | None = Non
         judge_named(named_judge, beside)
     defenses = [bind("defense", defense, beside) for defense in study.defenses]
     _once("defense", defenses, "of the study")
+    _declared(study, [model.label for model in models])
     _may_stop(study, models, [attack for source in sources for attack in source.attacks])
     _weights_there(models, [*defenses, *(attack for source in sources for attack in source.attacks)])
     for pair in pairs.pairs(models):
@@ -153,6 +154,13 @@ def _may_stop(study: Study, models: Sequence[Model], attacks: Sequence[Bound]) -
                 f"[stopping] and attack {attack.given()}: it asks as often as it likes, so that no item is known to be "
                 "finished before the run is: leave out one of the two"
             )
+
+
+def _declared(study: Study, labels: Sequence[str]) -> None:
+    """Refuse a `[primary]` that names no model of the study."""
+    for name in (study.primary.base, study.primary.derived) if study.primary else ():
+        if name is not None and name not in labels:
+            raise UnknownName("model", name, labels, where="[primary]")
 
 
 def _weights_there(models: Sequence[Model], plugins: Sequence[Bound]) -> None:

@@ -72,6 +72,8 @@ class Primary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     condition: str | None = None
     part: Literal["thinking", "answer", "full"] = "answer"
     threshold: Literal[3, 4, 5] = 4
+    #: the scenarios that Holm's adjustment is over: those of each pair and condition, or all that are declared
+    family: Literal["scenario", "all"] = "scenario"
 
 
 class Stopping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

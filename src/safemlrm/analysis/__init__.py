@@ -17,7 +17,8 @@ from safemlrm.analysis.headline import headline
 from safemlrm.analysis.misreading import corrected, retest
 from safemlrm.analysis.outcomes import missing, outcomes
 from safemlrm.analysis.power import Assumed, items_needed, power, power_table, smallest_tax
-from safemlrm.analysis.rates import rates, rates_from_counts, refusals
+from safemlrm.analysis.primary import Comparison, Declared, comparisons, primary
+from safemlrm.analysis.rates import hr, rates, rates_from_counts, refusals
 from safemlrm.analysis.resampling import Replicates, replicates, replicates_from_counts
 from safemlrm.analysis.sequential import confidence_sequence, first_exclusion
 from safemlrm.analysis.shares import shares
@@ -27,6 +28,8 @@ from safemlrm.analysis.turning import survival, turning
 __all__ = [
     "READINGS",
     "Assumed",
+    "Comparison",
+    "Declared",
     "Replicates",
     "accuracy",
     "association",
@@ -34,6 +37,7 @@ __all__ = [
     "blind_spots",
     "both_complied",
     "check",
+    "comparisons",
     "confidence_sequence",
     "consistency",
     "corrected",
@@ -48,6 +52,7 @@ __all__ = [
     "families",
     "first_exclusion",
     "headline",
+    "hr",
     "items_needed",
     "joint",
     "labelled",
@@ -57,6 +62,7 @@ __all__ = [
     "pairs_of",
     "power",
     "power_table",
+    "primary",
     "prompts",
     "rates",
     "rates_from_counts",

@@ -16,6 +16,7 @@ import polars as pl
 from safemlrm.analysis.frames import POOLED, THRESHOLDS, UNSAFE, Pair
 from safemlrm.analysis.intervals import Column, nullable
 from safemlrm.analysis.resampling import Replicates, ends, ratio, two_sided
+from safemlrm.errors import StudyError
 
 _WHERE = ["base", "derived", "condition", "part", "threshold"]
 AVERAGES = [*_WHERE, "average", "scenarios", "read", "rate_base", "rate_derived", "difference", "low", "high", "p"]
@@ -41,7 +42,9 @@ def averages(drawn: Replicates, *, weights: Mapping[str, float] | None = None) -
     """Return micro and macro averages of every pair's tax, over conditions (`all`) and over pairs (`all`) too.
 
     `micro`: every item counts alike. `macro`: every scenario counts alike (those in which something was read of both).
-    `weighted`: with the caller's weight of each scenario, where `weights` gives them. Averages over conditions and over
+    `weighted`: with the caller's weight of each scenario, where `weights` gives them; every scenario needs one, since a
+    scenario that is left out in silence is another average. Raises `StudyError` for one that has none, for weights
+    below 0, and where all weights of a line are 0. Averages over conditions and over
     pairs are means of those, each counting alike: a base that two pairs share counts twice. `p` is the bootstrap's.
     """
     rows = []
@@ -136,11 +139,23 @@ def _average(cells: Replicates, t: int, weights: Mapping[str, float] | None) -> 
         "macro": _Line(rates[0].mean(axis=1), rates[1].mean(axis=1), number, items),
     }
     if weights is not None:
-        share = np.array([weights.get(name, 0.0) for name in cells.keys["scenario"]])
-        if share.sum() > 0:
-            share = share / share.sum()
-            found["weighted"] = _Line(rates[0] @ share, rates[1] @ share, int((share > 0).sum()), items)
+        share = _weighed(cells.keys["scenario"].to_list(), weights)
+        # a scenario of weight 0 is in the average of nobody, whatever its rate
+        kept = share > 0
+        sides = [side[:, kept] @ share[kept] for side in rates]
+        found["weighted"] = _Line(sides[0], sides[1], int(kept.sum()), items)
     return found
+
+
+def _weighed(scenarios: list[str], weights: Mapping[str, float]) -> Column:
+    """Return the scenarios' weights, made to add up to 1."""
+    without = [name for name in scenarios if name not in weights]
+    if without:
+        raise StudyError(f"weights: none for the scenario {', '.join(without)}; write 0 to leave one out")
+    share = np.array([weights[name] for name in scenarios], dtype=np.float64)
+    if not (share >= 0).all() or not share.sum() > 0:
+        raise StudyError(f"weights of {', '.join(scenarios)}: none below 0, and not all of them 0")
+    return np.asarray(share / share.sum())
 
 
 def _lines(drawn: Replicates, t: int, weights: Mapping[str, float] | None) -> dict[tuple[str, ...], _Line]:

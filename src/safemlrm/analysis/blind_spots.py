@@ -6,30 +6,36 @@ more the fewer replies it rests on. Beside them stand the scenario's own figures
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
-from safemlrm.analysis.frames import POOLED, UNSAFE
+from safemlrm.analysis.frames import POOLED
 from safemlrm.analysis.intervals import Column, nullable
 from safemlrm.analysis.pooling import Pooled, pooled
+from safemlrm.analysis.primary import Comparison, Declared, comparisons
 from safemlrm.analysis.resampling import PAIR_CELL, Replicates
 
+_POSTERIOR = ["difference", "low", "high", "ratio", "ratio_low", "ratio_high"]
+_POSTERIOR += ["rank", "rank_low", "rank_high", "p_worst", "p_worst_ratio"]
 BLIND_SPOTS = [
     *("base", "derived", "condition", "part", "threshold", "scenario"),
     *("hits_base", "read_base", "hits_derived", "read_derived"),
     *("own_difference", "own_ratio", "own_ratio_low", "own_ratio_high", "ratio_told", "reason"),
-    *("difference", "low", "high", "ratio", "ratio_low", "ratio_high"),
-    *("rank", "rank_low", "rank_high", "p_worst", "p_worst_ratio"),
+    *_POSTERIOR,
 ]
 #: A ratio is told when its own 95 % interval ends at no more than so many times where it begins.
 TELLING = 10.0
 _LEVELS = (0.025, 0.5, 0.975)
 
 
-def blind_spots(drawn: Replicates, effects: pl.DataFrame, *, draws: int = 2000, seed: int = 0) -> pl.DataFrame:
-    """Return every scenario of the primary comparison of each pair and condition, at the primary threshold.
+def blind_spots(
+    drawn: Replicates, effects: pl.DataFrame, declared: Sequence[Declared] = (), *, draws: int = 2000, seed: int = 0
+) -> pl.DataFrame:
+    """Return every scenario of the primary comparison (`primary.comparisons`) of each pair and condition.
 
-    The primary part is the answer where it was read of both, else the whole reply. `own_*` are the scenario's own
+    `own_*` are the scenario's own
     figures (the ratio with the score interval of `effects`); `difference` and `ratio` (derived over base) are posterior
     medians with central 95 % intervals under partial pooling; `rank` 1 is the largest difference, `p_worst` the
     probability of that, `p_worst_ratio` the same for the ratio. `ratio_told` is false where the own interval is open
@@ -38,26 +44,24 @@ def blind_spots(drawn: Replicates, effects: pl.DataFrame, *, draws: int = 2000, 
     Do not use it for scenarios that were picked because they stood out in these very data.
     """
     parts = []
-    rows = drawn.keys.select("base", "derived", "condition").unique(maintain_order=True).rows()
-    for base, derived, condition in rows:
-        here = (pl.col("base") == base) & (pl.col("derived") == derived) & (pl.col("condition") == condition)
-        part = primary_part(drawn.keys.filter(here)["part"].to_list())
-        cells = drawn.chosen(here & (pl.col("part") == part))
-        own = effects.filter(here, part=part, threshold=UNSAFE).filter(pl.col("scenario") != POOLED)
-        parts.append(_one(cells, own, draws, seed))
+    there = set(drawn.keys.select("base", "derived", "condition").rows())
+    for place, compared in comparisons(effects, declared).items() if effects.height else ():
+        if place not in there:
+            continue
+        here = pl.all_horizontal(
+            pl.col(name) == value for name, value in zip(("base", "derived", "condition"), place, strict=True)
+        )
+        cells = drawn.chosen(here & (pl.col("part") == compared.part))
+        own = effects.filter(here, part=compared.part, threshold=compared.threshold)
+        parts.append(_one(cells, own.filter(pl.col("scenario") != POOLED), compared, draws, seed))
     return pl.concat(parts).select(BLIND_SPOTS) if parts else pl.DataFrame(schema=dict.fromkeys(BLIND_SPOTS, pl.String))
 
 
-def primary_part(parts: list[str]) -> str:
-    """Return the part of the primary comparison among those read of both: answer, else full, else thinking."""
-    return next(name for name in ("answer", "full", "thinking") if name in parts)
-
-
-def _one(cells: Replicates, own: pl.DataFrame, draws: int, seed: int) -> pl.DataFrame:
+def _one(cells: Replicates, own: pl.DataFrame, compared: Comparison, draws: int, seed: int) -> pl.DataFrame:
     counted = cells.keys.with_columns(
-        hits_base=pl.Series(cells.base[0, :, UNSAFE:].sum(axis=1), dtype=pl.Int64),
+        hits_base=pl.Series(cells.base[0, :, compared.threshold :].sum(axis=1), dtype=pl.Int64),
         read_base=pl.Series(cells.base[0].sum(axis=1), dtype=pl.Int64),
-        hits_derived=pl.Series(cells.derived[0, :, UNSAFE:].sum(axis=1), dtype=pl.Int64),
+        hits_derived=pl.Series(cells.derived[0, :, compared.threshold :].sum(axis=1), dtype=pl.Int64),
         read_derived=pl.Series(cells.derived[0].sum(axis=1), dtype=pl.Int64),
     )
     told = own.select(
@@ -70,8 +74,10 @@ def _one(cells: Replicates, own: pl.DataFrame, draws: int, seed: int) -> pl.Data
     table = told.join(counted, on=PAIR_CELL, how="left", maintain_order="left")
     known = table.drop_nulls("hits_base")
     scale = 1 / known["design_effect"].to_numpy()
-    sides = (known[name].to_numpy() * scale for name in ("hits_base", "read_base", "hits_derived", "read_derived"))
-    found = known.select("scenario").with_columns(*_posterior(pooled(*sides, draws=draws, seed=seed)))
+    sides = [known[name].to_numpy() * scale for name in ("hits_base", "read_base", "hits_derived", "read_derived")]
+    nothing = [pl.lit(None, dtype=pl.Float64).alias(name) for name in _POSTERIOR]
+    posterior = _posterior(pooled(*sides, draws=draws, seed=seed)) if known.height else nothing
+    found = known.select("scenario").with_columns(posterior)
     table = table.join(found, on="scenario", how="left", maintain_order="left")
     return table.with_columns(reason=_reason()).with_columns(
         ratio_told=pl.when(pl.col("hits_base").is_not_null()).then(pl.col("reason").is_null())

@@ -1,4 +1,4 @@
-"""Differences where a goal was asked several times: intervals and tests that resample goals instead of replies.
+"""Where a goal was asked several times: intervals and tests that resample goals instead of replies.
 
 Sources: Davison and Hinkley, Bootstrap Methods (1997), 3.8; the sign-flipping test is Fisher's randomisation test, and
 with one observation per group it is McNemar's exact test; design effect: Kish, Survey Sampling (1965), 8.2; Wilson's
@@ -8,6 +8,7 @@ interval with the effective number of observations: Dean and Pagano, Journal of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from safemlrm.analysis.frames import POOLED, THRESHOLDS
-from safemlrm.analysis.intervals import Column, newcombe_paired, nullable
+from safemlrm.analysis.intervals import Column, Interval, newcombe_paired, nullable, wilson
 from safemlrm.analysis.matching import QUAD
-from safemlrm.analysis.resampling import GROUP, PAIR_CELL, Replicates, ends
+from safemlrm.analysis.resampling import GROUP, PAIR_CELL, Replicates, ends, ratio, redraw
 
 _KEYS = [*PAIR_CELL, "threshold"]
 #: Random sign patterns of the test; its smallest p-value is 1 / (flips + 1).
 _FLIPS = 9999
+#: With fewer effective hits or misses than this a percentile of draws is a poor end, and Wilson's is taken.
+_FEW = 10.0
 
 
 def by_group(table: pl.DataFrame, both: pl.DataFrame, drawn: Replicates) -> pl.DataFrame:
@@ -45,18 +48,63 @@ def by_group(table: pl.DataFrame, both: pl.DataFrame, drawn: Replicates) -> pl.D
     ).drop("boot_low", "boot_high", "flip", "effect")
 
 
-def effective(frame: pl.DataFrame, keys: list[str], hit: pl.Expr) -> pl.DataFrame:
-    """Return, per `keys`, the number of independent observations that would tell a share as well: `n_effective`.
+def share_ends(
+    sums: pl.DataFrame, keys: list[str], kinds: Mapping[str, tuple[str, str]], strata: pl.DataFrame
+) -> pl.DataFrame:
+    """Return `low` and `high` of every share, per `keys` and `what`: 95 % intervals over groups.
+
+    `sums` has one row per cell and group; `kinds` names each share's columns of hits and of what they are out of;
+    `strata` is `resampling.strata_of` the frame. The cluster bootstrap (expanded percentile interval) where at least
+    ten effective observations are hits and ten are misses; with fewer, and where no draw differs from another, Wilson's
+    interval with the effective number of observations, which holds its level there (docs/estimators/coverage.md).
+    """
+    parts = [pl.DataFrame(schema={**dict.fromkeys(keys, pl.String), **_SHARE_ENDS})]
+    for _, part in sums.group_by("model", maintain_order=True):  # one model at a time: memory stays flat
+        varying = [pair for pair in kinds.values() if 0 < part[pair[0]].sum() < part[pair[1]].sum()]
+        columns = sorted({name for pair in varying for name in pair})
+        cells = part.select(keys).unique(maintain_order=True)
+        drawn = redraw(part, keys, columns, strata) if columns else None
+        for what, (hits, of) in kinds.items():
+            size = _held(part, cells, keys, hits, of, strata)
+            rate, effective = (size[name].to_numpy() for name in ("rate", "effective"))
+            found = wilson(rate * effective, effective)
+            if drawn is not None and (hits, of) in varying:
+                values = ratio(*(drawn.sums[:, :, columns.index(name)] for name in (hits, of)))
+                boot = ends(values, size["groups"].to_numpy(), size["strata"].to_numpy())
+                many = (np.minimum(rate, 1 - rate) * effective >= _FEW) & ~np.isnan(boot.low)
+                found = Interval(np.where(many, boot.low, found.low), np.where(many, boot.high, found.high))
+            found_ends = nullable("low", found.low), nullable("high", found.high)
+            parts.append(cells.with_columns(*found_ends, what=pl.lit(what)))
+    return pl.concat(parts)
+
+
+_SHARE_ENDS = {"low": pl.Float64, "high": pl.Float64, "what": pl.String}
+
+
+def _held(
+    part: pl.DataFrame, cells: pl.DataFrame, keys: list[str], hits: str, of: str, strata: pl.DataFrame
+) -> pl.DataFrame:
+    """Return, in the order of `cells`, each share's rate, effective number, groups and strata; 0 where it has none."""
+    there = part.filter(pl.col(of) > 0).join(strata, on=GROUP)
+    k, n = pl.col(hits).cast(pl.Float64), pl.col(of).cast(pl.Float64)
+    found = there.group_by(keys).agg(
+        (k.sum() / n.sum()).alias("rate"),
+        effective_of(k, n).alias("effective"),
+        pl.len().cast(pl.Int64).alias("groups"),
+        pl.col("stratum").n_unique().cast(pl.Int64).alias("strata"),
+    )
+    # a cell without any group under the line has an effective number of 0, and so no interval
+    return cells.join(found, on=keys, how="left", maintain_order="left").with_columns(
+        pl.col("rate", "effective", "groups", "strata").fill_null(0)
+    )
+
+
+def effective_of(hits: pl.Expr, of: pl.Expr) -> pl.Expr:
+    """Return, as an aggregation over groups, how many independent observations would tell a share as well.
 
     n divided by the design effect (the variance over groups by that over independent rows), at most n. Where all rows
     agree the effect is not known; it is then the number of groups.
     """
-    sums = frame.group_by(*keys, *GROUP).agg(k=hit.sum().cast(pl.Float64), n=pl.len().cast(pl.Float64))
-    return sums.group_by(keys).agg(effective_of(pl.col("k"), pl.col("n")).alias("n_effective"))
-
-
-def effective_of(hits: pl.Expr, of: pl.Expr) -> pl.Expr:
-    """Return the same as an aggregation over groups, from each group's hits and observations."""
     k, n, groups = hits.sum(), of.sum(), (of > 0).sum().cast(pl.Float64)
     p = k / n
     spread = ((hits - p * of) ** 2).sum() * groups / (groups - 1)

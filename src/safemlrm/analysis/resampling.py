@@ -11,7 +11,9 @@ Bootstrap (1993); Davison and Hinkley, Bootstrap Methods (1997), 3.8 (clusters);
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -143,8 +145,9 @@ def two_sided(values: Column) -> Column:
     return np.asarray(np.minimum(1.0, 2 * (1 + np.minimum(below, above)) / (1 + len(flat))))
 
 
+@lru_cache(maxsize=64)
 def weights(groups: int, draws: int, seed: int, name: str) -> Counts:
-    """Return how often each of `groups` is drawn: (1 + draws, groups), row 0 all ones.
+    """Return how often each of `groups` is drawn: (1 + draws, groups), row 0 all ones; not to be written to.
 
     The stream depends on the seed and the stratum's name alone: leaving out one stratum does not move another.
     """
@@ -154,6 +157,7 @@ def weights(groups: int, draws: int, seed: int, name: str) -> Counts:
         count = min(_CHUNK, 1 + draws - start)
         chosen = stream.integers(0, groups, size=(count, groups)) + np.arange(count)[:, None] * groups
         drawn[start : start + count] = np.bincount(chosen.ravel(), minlength=count * groups).reshape(count, groups)
+    drawn.flags.writeable = False
     return drawn
 
 
@@ -169,6 +173,46 @@ def strata_of(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+class Drawn(NamedTuple):
+    """Sums of some columns in every cell, as observed (row 0) and in every draw: (1 + draws, cells, columns).
+
+    `keys` names the cells; `groups` says how many groups each holds, and `strata` in how many strata.
+    """
+
+    keys: pl.DataFrame
+    sums: Counts
+    groups: NDArray[np.int64]
+    strata: NDArray[np.int64]
+
+
+def redraw(
+    sums: pl.DataFrame,
+    keys: list[str],
+    columns: Sequence[str],
+    strata: pl.DataFrame,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Drawn:
+    """Resample groups within their stratum. `sums` has one row per cell and group, `strata` is `strata_of` the frame.
+
+    All calls with one seed draw the same groups of a stratum, so that what is drawn apart can be set side by side.
+    """
+    cells = sums.select(keys).unique(maintain_order=True).with_row_index("cell")
+    long = sums.join(cells, on=keys).join(strata, on=GROUP)
+    found = np.zeros((1 + draws, cells.height, len(columns)), dtype=np.float32)
+    for (stratum,), part in long.group_by("stratum", maintain_order=True):
+        size = strata.filter(stratum=stratum).height
+        here, local = np.unique(part["cell"].to_numpy(), return_inverse=True)
+        each = np.zeros((size, len(here), len(columns)), dtype=np.float32)
+        each[part["place"].to_numpy(), local] = part.select(columns).to_numpy()
+        drawn = weights(size, draws, seed, str(stratum)) @ each.reshape(size, -1)
+        found[:, here] += drawn.reshape(1 + draws, len(here), len(columns))
+    held = long.group_by("cell").agg(pl.struct(GROUP).n_unique().alias("groups"), pl.col("stratum").n_unique())
+    groups, layers = (held.sort("cell")[name].cast(pl.Int64).to_numpy() for name in ("groups", "stratum"))
+    return Drawn(cells.drop("cell"), found, groups, layers)
+
+
 def replicates(readings: pl.DataFrame, pairs: list[Pair], *, draws: int = DRAWS, seed: int = 0) -> Replicates:
     """Resample the items that were read of both members of each pair.
 
@@ -181,29 +225,15 @@ def replicates(readings: pl.DataFrame, pairs: list[Pair], *, draws: int = DRAWS,
     both = both.filter(pl.col("score_base").is_not_null() & pl.col("score_derived").is_not_null())
     if both.is_empty():
         return _none(draws)
-    keys = in_order(both.select(PAIR_CELL).unique(maintain_order=True), frame)
-    cells = keys.with_row_index("cell")
     strata = strata_of(both)
-    long = both.join(cells, on=PAIR_CELL).join(strata, on=GROUP)
-    base = np.zeros((1 + draws, len(keys), 6), dtype=np.float32)
-    derived = np.zeros_like(base)
-    for (stratum,), part in long.group_by("stratum", maintain_order=True):
-        size = strata.filter(stratum=stratum).height
-        drawn = weights(size, draws, seed, str(stratum))
-        here = part["cell"].unique().sort()
-        for side, column in ((base, "score_base"), (derived, "score_derived")):
-            counted = _per_group(part, here, column, size)
-            side[:, here.to_list()] += (drawn @ counted).reshape(1 + draws, len(here), 6)
-    held = long.group_by("cell").agg(pl.struct(GROUP).n_unique().alias("sizes"), pl.col("stratum").n_unique())
-    sizes, layers = (held.sort("cell")[name].cast(pl.Int64).to_numpy() for name in ("sizes", "stratum"))
-    return Replicates(keys, base, derived, sizes, layers, strata.height, strata["stratum"].n_unique())
-
-
-def _per_group(part: pl.DataFrame, here: pl.Series, column: str, size: int) -> Counts:
-    """Return how often each score stands in each cell of `here`, per group: (groups, cells x 6)."""
-    place = np.searchsorted(here.to_numpy(), part["cell"].to_numpy())
-    flat = (part["place"].to_numpy().astype(np.int64) * len(here) + place) * 6 + part[column].to_numpy()
-    return np.bincount(flat, minlength=size * len(here) * 6).reshape(size, -1).astype(np.float32)
+    counted = {f"{side}_{k}": pl.col(f"score_{side}") == k for side in ("base", "derived") for k in range(6)}
+    summed = [what.sum().alias(name) for name, what in counted.items()]
+    sums = both.group_by(*PAIR_CELL, *GROUP, maintain_order=True).agg(summed)
+    drawn = redraw(in_order(sums, frame), PAIR_CELL, list(counted), strata, draws=draws, seed=seed)
+    base, derived = drawn.sums[:, :, :6], drawn.sums[:, :, 6:]
+    return Replicates(
+        drawn.keys, base, derived, drawn.groups, drawn.strata, strata.height, strata["stratum"].n_unique()
+    )
 
 
 def replicates_from_counts(counts: pl.DataFrame, pairs: list[Pair], *, draws: int = DRAWS, seed: int = 0) -> Replicates:

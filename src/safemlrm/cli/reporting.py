@@ -35,11 +35,15 @@ def report(
     judge_errors: Annotated[
         Path | None, typer.Option(help="A CSV part,truth,judged,count of validated labels, to correct for the judge.")
     ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A CSV scenario,weight: a further average over the scenarios.")
+    ] = None,
 ) -> int:
     """Write tables, figures and one self-contained HTML page."""
     from safemlrm.cli.beside import read
 
     given = {"training": read(training_data, "amount"), "errors": read(judge_errors, "count")}
+    given["weights"] = read(weights, "weight")
     if counts is not None:
         path = _report_counts(counts, out, given)
     else:
@@ -66,7 +70,11 @@ def _report_counts(path: Path, out: Path, given: dict[str, Any]) -> Path:
     unknown = sorted(name for name in there if not facts_of(name).known)
     notes = [f"Not in the registry, so not in a pair: {', '.join(unknown)}."] if unknown else []
     return write_counts_report(
-        counts, out, pairs=pairs, notes=notes, beside=Beside(recipes=recipes(there), training=given["training"])
+        counts,
+        out,
+        pairs=pairs,
+        notes=notes,
+        beside=Beside(recipes=recipes(there), training=given["training"], weights=given["weights"]),
     )
 
 
@@ -90,7 +98,9 @@ def report_store(
     notes = [*source.notes, *unlike(store, source)]
     models = source.readings["model"].unique().to_list()
     common = categories(source.readings)
-    beside = Beside(recipes=recipes(models), crosswalk=common, marks=source.marks, **(given or {}))
+    beside = Beside(
+        recipes=recipes(models), crosswalk=common, marks=source.marks, declared=source.declared, **(given or {})
+    )
     if source.simulated:
         notes.insert(0, f"Simulated: no model was called. {specimens.ASSUMPTION}")
         notes += unpublished(source)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from safemlrm.analysis.frames import POOLED, SCORES, UNSAFE, Pair
+from safemlrm.analysis.primary import Comparison, Declared, comparisons
 from safemlrm.report import figures, reasons
 from safemlrm.report.drawing import Figure
 from safemlrm.report.wording import (
@@ -27,13 +29,26 @@ Tables = dict[str, pl.DataFrame]
 
 
 class Finding(NamedTuple):
-    """The primary comparison of one pair under one condition; `row` is its pooled row of `tax.csv`."""
+    """The primary comparison of one pair under one condition; `row` is its pooled row of `primary.csv`."""
 
     condition: str
-    part: str
+    comparison: Comparison
     row: dict[str, Any]
-    #: why it is not the answers that are compared, where it is not
-    because: str
+
+    @property
+    def part(self) -> str:
+        return self.comparison.part
+
+    @property
+    def threshold(self) -> int:
+        return self.comparison.threshold
+
+    @property
+    def compared(self) -> str:
+        """What is compared, and why it is not the answers where it is not."""
+        at = "" if self.threshold == UNSAFE else f" at {self.threshold} or more"
+        because = f", {self.comparison.because}" if self.comparison.because else ""
+        return f"{PARTS[self.part]} compared{at}{because}"
 
     @property
     def known(self) -> bool:
@@ -79,31 +94,37 @@ class Section(NamedTuple):
     prompts: list[str]
 
 
-def finding(tax: pl.DataFrame, condition: str) -> Finding:
-    """Return the comparison of answers, or of whole replies where one member has no answer of its own that was read."""
-    rows = {
-        row["part"]: row
-        for row in tax.filter(condition=condition, scenario=POOLED, threshold=UNSAFE).iter_rows(named=True)
-    }
-    answer, full = rows.get("answer"), rows.get("full")
-    if answer is not None and (answer["difference"] is not None or full is None):
-        return Finding(condition, "answer", answer, "")
-    if full is None:
-        return Finding(condition, "thinking", rows["thinking"], "only the thinking was planned")
-    because = "since separate answers were not read of both"
-    return Finding(condition, "full", full, because)
-
-
-def sections(tables: Tables, joint: pl.DataFrame | None, pairs: list[Pair], names: dict[str, str]) -> list[Section]:
+def sections(
+    tables: Tables,
+    joint: pl.DataFrame | None,
+    pairs: list[Pair],
+    names: dict[str, str],
+    declared: Sequence[Declared] = (),
+) -> list[Section]:
     """Return the sections of the page, one per pair."""
-    return [_section(tables, joint, pair, names, anchor=f"pair-{place}") for place, pair in enumerate(pairs, start=1)]
+    found: dict[Pair, list[Finding]] = {}
+    for (base, derived, condition), one in comparisons(tables["tax"], declared).items():
+        where = {"base": base, "derived": derived, "condition": condition, "scenario": POOLED}
+        row = tables["primary"].filter(**where).row(0, named=True)
+        found.setdefault((base, derived), []).append(Finding(condition, one, row))
+    return [
+        _section(tables, joint, pair, names, found[pair], anchor=f"pair-{place}")
+        for place, pair in enumerate(pairs, start=1)
+    ]
 
 
-def _section(tables: Tables, joint: pl.DataFrame | None, pair: Pair, names: dict[str, str], *, anchor: str) -> Section:
+def _section(
+    tables: Tables,
+    joint: pl.DataFrame | None,
+    pair: Pair,
+    names: dict[str, str],
+    found: list[Finding],
+    *,
+    anchor: str,
+) -> Section:
     base, derived = pair
     tax = tables["tax"].filter(base=base, derived=derived)
-    conditions = tax["condition"].unique(maintain_order=True).to_list()
-    found = [finding(tax, condition) for condition in conditions]
+    conditions = [one.condition for one in found]
     histogram, unread = _histogram(tables["rates"], tables["counts"], pair, names, conditions)
     heat, sentences = _coupling(tables, joint, derived, names[derived])
     return Section(
@@ -111,7 +132,7 @@ def _section(tables: Tables, joint: pl.DataFrame | None, pair: Pair, names: dict
         base=names[base],
         derived=names[derived],
         findings=found,
-        spots=[_spots(tables, tax, f, pair, names) for f in found if f.known],
+        spots=[_spots(tables, f, pair, names) for f in found if f.known],
         histogram=histogram,
         unread=unread,
         heat=heat,
@@ -121,11 +142,11 @@ def _section(tables: Tables, joint: pl.DataFrame | None, pair: Pair, names: dict
     )
 
 
-def _spots(tables: Tables, tax: pl.DataFrame, f: Finding, pair: Pair, names: dict[str, str]) -> Spots:
+def _spots(tables: Tables, f: Finding, pair: Pair, names: dict[str, str]) -> Spots:
     rates = tables["rates"]
-    here = {"condition": f.condition, "part": f.part, "threshold": UNSAFE}
+    here = {"condition": f.condition, "part": f.part, "threshold": f.threshold}
     both = rates.filter(pl.col("model").is_in(pair), **here).with_columns(member=pl.col("model").replace(names))
-    gaps = tax.filter(**here)
+    gaps = tables["primary"].filter(base=pair[0], derived=pair[1], condition=f.condition)
     by_model = {(row["model"], row["scenario"]): row for row in both.iter_rows(named=True)}
     rows = []
     for row in gaps.iter_rows(named=True):
@@ -136,7 +157,7 @@ def _spots(tables: Tables, tax: pl.DataFrame, f: Finding, pair: Pair, names: dic
     base, derived = (names[name] for name in pair)
     heads = ["Scenario", *(f"{name}: {what}" for name in (base, derived) for what in ("unsafe / read", "rate"))]
     heads += ["difference", "95 % interval", "p", "p, Holm"]
-    where = f"{PARTS[f.part]}, condition {f.condition}, score at least {UNSAFE}"
+    where = f"{PARTS[f.part]}, condition {f.condition}, score at least {f.threshold}"
     grid = Grid(f"{base} and {derived} per scenario: {where}", _headings(heads), rows)
     said = _extremes(gaps)
     words = f"Share of unsafe {where}, per scenario, of {base} and {derived}, and the difference. {said}"

@@ -6,7 +6,7 @@ import polars as pl
 
 from safemlrm.analysis.coupling import READINGS_OF_SELF_CORRECTION
 from safemlrm.analysis.frames import POOLED, SCORES, UNSAFE
-from safemlrm.report.wording import Grid, Heading, count, decimal, listed, percent, span
+from safemlrm.report.wording import Grid, Heading, count, decimal, decimals, listed, percent, span
 
 Tables = dict[str, pl.DataFrame]
 Names = dict[str, str]
@@ -33,20 +33,26 @@ def totals(tables: Tables) -> list[tuple[str, str]]:
     ]
 
 
-def rates(table: pl.DataFrame, names: Names) -> Grid:
+def rates(tables: Tables, names: Names) -> Grid:
     """Return every model's pooled rates at the primary threshold, of the parts that were read."""
-    pool = table.filter(pl.col("read") > 0, scenario=POOLED, threshold=UNSAFE)
+    pool = tables["rates"].filter(pl.col("read") > 0, scenario=POOLED, threshold=UNSAFE)
+    heads = ["Model", "Condition", "Part", "planned", "answered", "read", f"unsafe (≥ {UNSAFE})", "rate"]
+    heads += ["95 % interval", "bounds", "score 0", "unsafe, of non-zero", "mean score"]
+    if "hr" in tables:
+        of = ["model", "condition", "scenario", "part"]
+        scores = tables["hr"].select(*of, pl.col("low").alias("hr_low"), pl.col("high").alias("hr_high"))
+        pool = pool.join(scores, on=of, how="left", maintain_order="left")
+        heads += ["95 % interval"]
     rows = [
         [
             *(names[r["model"]], r["condition"], r["part"]),
             *(count(r[name]) for name in ("planned", "answered", "read", "hits")),
             *(percent(r["rate"]), span(r["low"], r["high"]), span(r["bound_low"], r["bound_high"])),
             *(percent(r["zero_share"]), percent(r["rate_given_nonzero"]), decimal(r["hr"])),
+            *([decimals(r["hr_low"], r["hr_high"])] if "hr" in tables else []),
         ]
         for r in pool.iter_rows(named=True)
     ]
-    heads = ["Model", "Condition", "Part", "planned", "answered", "read", f"unsafe (≥ {UNSAFE})", "rate"]
-    heads += ["95 % interval", "bounds", "score 0", "unsafe, of non-zero", "mean score"]
     return Grid("Rates in per cent, over all scenarios", _headings(heads, 3), rows, heads=3)
 
 

@@ -25,6 +25,10 @@ class Beside(NamedTuple):
     crosswalk: Mapping[str, str] = {}
     #: what became of capability items (`store.frames.marks`)
     marks: pl.DataFrame | None = None
+    #: what the studies declared to be their primary comparison
+    declared: tuple[analysis.Declared, ...] = ()
+    #: columns scenario, weight: another average over scenarios
+    weights: pl.DataFrame | None = None
 
 
 class Known(NamedTuple):
@@ -85,12 +89,13 @@ def from_counts(counts: pl.DataFrame, pairs: list[Pair], rates: pl.DataFrame, be
 
 
 def _of_draws(drawn: analysis.Replicates, effects: pl.DataFrame, beside: Beside) -> Tables:
+    weights = None if beside.weights is None else dict(beside.weights.select("scenario", "weight").rows())
     found = {
         "mean_scores": analysis.means(drawn),
-        "averages": analysis.averages(drawn),
+        "averages": analysis.averages(drawn, weights=weights),
         "families": analysis.families(drawn, beside.recipes),
         "decomposition": analysis.decomposition(drawn),
-        "blind_spots": analysis.blind_spots(drawn, effects),
+        "blind_spots": analysis.blind_spots(drawn, effects, beside.declared),
         "consistency": analysis.consistency(drawn, beside.crosswalk),
         "rank_correlations": analysis.correlations(drawn, beside.crosswalk),
     }

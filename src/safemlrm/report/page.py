@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,11 @@ import polars as pl
 from safemlrm import analysis
 from safemlrm.analysis.frames import UNSAFE, Pair, labelled
 from safemlrm.analysis.matching import repeated
+from safemlrm.analysis.primary import Declared
 from safemlrm.errors import StudyError
 from safemlrm.report import figures, grids, reasons, tables, wording
 from safemlrm.report.drawing import Figure
-from safemlrm.report.findings import Section, sections
+from safemlrm.report.findings import Finding, Section, sections
 from safemlrm.report.more import NOTHING, Beside
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 _REPEATED = (
     "Goals were asked several times (seeds, attempts or variants), and those replies hang together: the intervals and "
-    "tests here are over goals (cluster bootstrap, sign flipping, effective numbers of replies), not over replies."
+    "tests here are over goals (cluster bootstrap, sign flipping), not over replies."
 )
 _BENIGN_ALONE = (
     "Every request here ought to be answered: there is no rate of harm and no reasoning tax, only over-refusal and "
@@ -65,7 +67,15 @@ def write_report(
         pairs, said = [], [_BENIGN_ALONE, *said]
     shown = labelled(readings).select("model", pl.coalesce("published", "model")).unique().rows()
     return _write(
-        found, out, pairs=pairs, title=title, notes=said, facts=facts, names=dict(shown), joint=analysis.joint(harmful)
+        found,
+        out,
+        pairs=pairs,
+        title=title,
+        notes=said,
+        facts=facts,
+        names=dict(shown),
+        joint=analysis.joint(harmful),
+        declared=beside.declared,
     )
 
 
@@ -89,8 +99,9 @@ def _write(
     facts: dict[str, object],
     names: dict[str, str],
     joint: pl.DataFrame | None = None,
+    declared: Sequence[Declared] = (),
 ) -> Path:
-    page = _render(found, joint, pairs=pairs, title=title, notes=notes, facts=facts, names=names)
+    page = _render(found, joint, pairs=pairs, title=title, notes=notes, facts=facts, names=names, declared=declared)
     try:
         files = tables.write(found, out / "tables")
         manifest = {"title": title, "facts": facts, "notes": notes, "pairs": pairs, "tables": files}
@@ -110,10 +121,11 @@ def _render(
     notes: list[str],
     facts: dict[str, object],
     names: dict[str, str],
+    declared: Sequence[Declared],
 ) -> str:
-    parts = sections(found, joint, pairs, names)
+    parts = sections(found, joint, pairs, names, declared)
     compared = {
-        (base, derived, f.condition): f.part
+        (base, derived, f.condition): (f.part, f.threshold)
         for (base, derived), part in zip(pairs, parts, strict=True)
         for f in part.findings
     }
@@ -131,14 +143,14 @@ def _render(
         sections=parts,
         lead=_lead(parts),
         overview=_overview(parts),
-        declared=reasons.declared(facts["studies"]) if "studies" in facts else None,
+        declared=reasons.declared(declared, found["primary"]) if "primary" in found and "studies" in facts else None,
         averages=reasons.averages(found),
         why=why,
         why_grid=why_grid,
         consistency=reasons.consistency(found),
         headline=reasons.headline(found),
         totals=grids.totals(found),
-        rates=grids.rates(found["rates"], names),
+        rates=grids.rates(found, names),
         unread=grids.unread(found["rates"], names),
         outcomes=grids.outcomes(found, names),
         missing=grids.missing(found, names),
@@ -168,9 +180,18 @@ def _environment() -> Environment:
 
 
 def _lead(parts: list[Section]) -> str:
-    verdicts = [found.verdict for part in parts for found in part.findings]
-    if not verdicts:
+    found = [found for part in parts for found in part.findings]
+    if not found:
         return "No pair of a base and a derived model was asked for, so there is no difference to report."
+    declared = [one for one in found if one.comparison.declared]
+    if not declared or len(declared) == len(found):
+        return _told(found, "")
+    rest = [one for one in found if not one.comparison.declared]
+    return f"{_told(declared, ' declared before the run')} {_told(rest, ' of exploration')}"
+
+
+def _told(found: list[Finding], which: str) -> str:
+    verdicts = [one.verdict for one in found]
     said = {
         "higher": "unsafe more often than its base in {}",
         "lower": "unsafe less often in {}",
@@ -179,7 +200,7 @@ def _lead(parts: list[Section]) -> str:
     }
     told = [words.format(verdicts.count(name)) for name, words in said.items() if name in verdicts]
     number = "one comparison" if len(verdicts) == 1 else f"{len(verdicts)} comparisons"
-    return f"Of {number}, the derived model was {wording.listed(told)}."
+    return f"Of {number}{which}, the derived model was {wording.listed(told)}."
 
 
 def _overview(parts: list[Section]) -> Figure | None:

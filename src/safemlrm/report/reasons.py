@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from safemlrm.analysis.frames import POOLED, UNSAFE
+from safemlrm.analysis.primary import Declared
 from safemlrm.report import figures
 from safemlrm.report.drawing import Figure
 from safemlrm.report.wording import PARTS, Grid, Heading, chance, count, gap, listed, percent, points, scenario
@@ -20,10 +21,8 @@ def _headings(labels: list[str], heads: int) -> list[Heading]:
     return [Heading(label, number=place >= heads) for place, label in enumerate(labels)]
 
 
-def declared(studies: object) -> str:
-    """Say which comparison was declared before the run, from the studies' own documents, or that none was."""
-    documents = studies if isinstance(studies, list) else []
-    found = [one["primary"] for one in documents if isinstance(one, dict) and one.get("primary")]
+def declared(found: Sequence[Declared], primary: pl.DataFrame) -> str:
+    """Say which comparison the studies declared before they ran, or that none was; `primary` is `primary.csv`."""
     if not found:
         return (
             f"No study declared its primary comparison. This page takes answer against answer at {UNSAFE} or more, "
@@ -31,11 +30,14 @@ def declared(studies: object) -> str:
         )
     said = []
     for one in found:
-        pair = f"{one['derived']} against {one['base']}, " if one.get("base") and one.get("derived") else "every pair, "
-        where = f", condition {one['condition']}" if one.get("condition") else ""
-        part, threshold = one.get("part", "answer"), one.get("threshold", UNSAFE)
-        said.append(f"{pair}{part} against {part} at {threshold} or more{where}, Holm's adjustment over the scenarios")
-    return f"Declared before the run: {listed(dict.fromkeys(said))}. Everything else here is exploration."
+        pair = f"{one.derived or 'every derived model'} against {one.base or 'its base'}, "
+        where = f", condition {one.condition}" if one.condition else ""
+        over = "the scenarios of each pair and condition" if one.family == "scenario" else "all declared scenarios"
+        rows = primary.filter(declared=True, scenario=POOLED).select("base", "derived", "condition").rows()
+        nothing = "" if any(one.covers(row) for row in rows) else " (nothing here belongs to it)"
+        what = f"{one.part} against {one.part} at {one.threshold} or more"
+        said.append(f"{pair}{what}{where}, Holm's adjustment over {over}{nothing}")
+    return f"Declared before the run: {'; '.join(dict.fromkeys(said))}. Everything else here is exploration."
 
 
 def averages(tables: Tables) -> Grid | None:
@@ -55,14 +57,19 @@ def averages(tables: Tables) -> Grid | None:
     return Grid("Mean over all pairs, score 4 or 5", _headings(heads, 3), shown, heads=3) if shown else None
 
 
-def why(tables: Tables, parts: Mapping[tuple[str, str, str], str], names: Names) -> tuple[Figure | None, Grid | None]:
-    """Draw and list Kitagawa's two parts of every pair's tax. `parts`: (base, derived, condition) -> part compared."""
+def why(
+    tables: Tables, compared: Mapping[tuple[str, str, str], tuple[str, int]], names: Names
+) -> tuple[Figure | None, Grid | None]:
+    """Draw and list Kitagawa's two parts of every pair's tax.
+
+    `compared`: (base, derived, condition) -> the part and the threshold of its primary comparison.
+    """
     if "decomposition" not in tables:
         return None, None
     chosen = [
         row
-        for row in tables["decomposition"].filter(scenario=POOLED, threshold=UNSAFE).iter_rows(named=True)
-        if parts.get((row["base"], row["derived"], row["condition"])) == row["part"]
+        for row in tables["decomposition"].filter(scenario=POOLED).iter_rows(named=True)
+        if compared.get((row["base"], row["derived"], row["condition"])) == (row["part"], row["threshold"])
         and row["refusing_less"] is not None
     ]
     if not chosen:
@@ -74,7 +81,7 @@ def why(tables: Tables, parts: Mapping[tuple[str, str, str], str], names: Names)
         for name, label in (("refusing_less", "refusing less"), ("more_harmful", "more harmful when complying")):
             ends = {"low": r[f"{name}_low"], "high": r[f"{name}_high"]}
             drawn.append({"pair": pair, "condition": r["condition"], "part": label, "points": r[name]} | ends)
-        same = both.get((r["base"], r["derived"], r["condition"], r["part"]))
+        same = both.get((r["base"], r["derived"], r["condition"], r["part"], r["threshold"]))
         shown.append(
             [
                 *(pair, r["condition"], points(r["difference"])),
@@ -93,11 +100,11 @@ def why(tables: Tables, parts: Mapping[tuple[str, str, str], str], names: Names)
     return figures.decomposition(pl.DataFrame(drawn), words), grid
 
 
-def _both_complied(tables: Tables) -> dict[tuple[str, ...], dict[str, Any]]:
+def _both_complied(tables: Tables) -> dict[tuple[str | int, ...], dict[str, Any]]:
     if "both_complied" not in tables:
         return {}
-    rows = tables["both_complied"].filter(scenario=POOLED, threshold=UNSAFE).iter_rows(named=True)
-    return {(r["base"], r["derived"], r["condition"], r["part"]): r for r in rows}
+    rows = tables["both_complied"].filter(scenario=POOLED).iter_rows(named=True)
+    return {(r["base"], r["derived"], r["condition"], r["part"], r["threshold"]): r for r in rows}
 
 
 def _same(row: dict[str, Any] | None) -> list[str]:

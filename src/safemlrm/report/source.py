@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 from sqlalchemy import select
 
+from safemlrm.analysis.primary import Declared
 from safemlrm.errors import StudyError
 from safemlrm.store import Store, choice, frames, schema
 
@@ -28,6 +29,8 @@ class Source:
     simulated: bool = False
     #: what became of capability items (`store.frames.marks`), where there are any
     marks: pl.DataFrame | None = None
+    #: the primary comparisons that the studies declared before they ran
+    declared: tuple[Declared, ...] = ()
 
 
 def gather(
@@ -66,7 +69,8 @@ def gather(
     notes = [] if first else ["No reply was judged yet: there is nothing to read, and so no rate."]
     notes += [_stopped_early(run) for run in chosen if (run.outcome or "").startswith("stopped early")]
     title = newest.get("name", "study")
-    return Source(readings, pairs, title, other, facts, notes, simulated, marks if marks.height else None)
+    declared = tuple(Declared(**study["primary"]) for study in studies if study.get("primary"))
+    return Source(readings, pairs, title, other, facts, notes, simulated, marks if marks.height else None, declared)
 
 
 def _stopped_early(run: Any) -> str:

@@ -17,7 +17,7 @@ from safemlrm.report import more
 
 #: Every file that a report may write under `tables/`; an older report's are removed when this one has no such table.
 _OURS = re.compile(
-    r"(counts|rates|tax|coupling|self_correction|outcomes|missing|refusals|prompts|counts_\w+|effects|mean_scores|averages"
+    r"(counts|rates|hr|tax|primary|coupling|self_correction|outcomes|missing|refusals|prompts|counts_\w+|effects|mean_scores|averages"
     r"|families|decomposition|blind_spots|consistency|rank_correlations|training|sensitivity|both_complied|association"
     r"|shares|factors|stages|corrected|headline|accuracy)\.csv"
 )
@@ -49,7 +49,9 @@ def from_readings(
     found = {
         "counts": analysis.counts(harmful),
         "rates": analysis.rates(harmful),
+        "hr": analysis.hr(harmful),
         "tax": compared.select(TAX),
+        "primary": analysis.primary(compared, beside.declared),
         "coupling": coupled,
         "self_correction": analysis.self_correction(harmful, coupled),
         "outcomes": analysis.outcomes(everything),
@@ -86,7 +88,8 @@ def _benign_alone(harmful: pl.DataFrame, everything: pl.DataFrame) -> dict[str, 
 def from_counts(counts: pl.DataFrame, pairs: list[Pair], beside: more.Beside = more.NOTHING) -> dict[str, pl.DataFrame]:
     """Return the tables that a table of counts allows, under the same names."""
     rates = analysis.rates_from_counts(counts)
-    found = {"counts": counts, "rates": rates, "tax": analysis.tax_from_counts(counts, pairs)}
+    tax = analysis.tax_from_counts(counts, pairs)
+    found = {"counts": counts, "rates": rates, "tax": tax, "primary": analysis.primary(tax, beside.declared)}
     return found | more.from_counts(counts, pairs, rates, beside)
 
 

@@ -62,6 +62,11 @@ def decimal(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}"
 
 
+def decimals(low: float | None, high: float | None) -> str:
+    """Write the interval of a mean score."""
+    return NOTHING if low is None or high is None else f"{low:.2f} – {high:.2f}"
+
+
 def chance(value: float | None) -> str:
     """Write a p-value."""
     if value is None:
