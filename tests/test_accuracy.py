@@ -64,6 +64,7 @@ def test_a_capability_item_is_marked_by_its_answer_and_never_by_its_thinking(
 
 def test_nothing_read_is_no_rate() -> None:
     row = {"model": "m", "condition": "text", "dataset": "d", "scenario": "s", "state": "failed", "right": None}
+    row |= {"group": "1"}
     marks = pl.DataFrame([row], schema_overrides={"right": pl.Boolean})
     found = accuracy(marks).row(0, named=True)
     assert (found["rate"], found["low"], found["bound_low"], found["bound_high"]) == (None, None, 0.0, 1.0)

@@ -1,4 +1,6 @@
-"""Was a capability item answered rightly? Exact-match scoring by the rules of MathVista and MMMU, without a model.
+"""Was a capability item answered rightly? Exact-match scoring by fixed rules, without a model.
+
+`mathvista` and `mmmu` are those benchmarks' rules; `mentions` asks whether the answer names what was asked about.
 
 Re-implemented from the authors' published evaluation (MathVista, arXiv 2310.02255: `calculate_score.py`;
 MMMU, arXiv 2311.16502: `eval_utils.py`). The two rules of MMMU gave what the authors' functions give on
@@ -27,7 +29,7 @@ from safemlrm.errors import DataError
 class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a reply is compared with; a sample carries it, as JSON, in its `reference`."""
 
-    rule: Literal["mathvista", "mmmu"]
+    rule: Literal["mathvista", "mmmu", "mentions"]
     kind: Literal["choice", "integer", "float", "list", "open"]
     #: the right answers, any of which will do: the option's text (MathVista), its letter or open answers (MMMU)
     answers: tuple[str, ...]
@@ -76,7 +78,16 @@ def mark(reply: str, key: Key) -> Mark:
         return UNREAD
     if key.rule == "mathvista":
         return _mathvista(reply, key)
+    if key.rule == "mentions":
+        named = [word for word in key.answers if re.search(_form(word), reply, re.IGNORECASE)]
+        return Mark(right=bool(named), taken=", ".join(named))
     return _mmmu_choice(reply, key) if key.kind == "choice" else _mmmu_open(reply, key)
+
+
+def _form(word: str) -> str:
+    """Return a pattern for a word in the singular or plural: lentil, lentils."""
+    stem = word.removesuffix("'s").removesuffix("s")
+    return rf"\b{re.escape(stem)}(?:'?s)?\b"
 
 
 # MathVista

@@ -123,7 +123,16 @@ def refusals(tables: Tables, names: Names) -> Grid | None:
 
 def accuracy(tables: Tables, names: Names) -> Grid | None:
     """Return what the models can do, pooled over the tasks of each data set; None without capability items."""
-    if "accuracy" not in tables:
+    return _marked(tables, "accuracy", names, "right", "Right answers to capability items, by exact match")
+
+
+def comprehension(tables: Tables, names: Names) -> Grid | None:
+    """Return how many harmless requests were understood under each attack; None where none was asked."""
+    return _marked(tables, "comprehension", names, "understood", "Harmless requests that the answer names")
+
+
+def _marked(tables: Tables, which: str, names: Names, word: str, caption: str) -> Grid | None:
+    if which not in tables:
         return None
     rows = [
         [
@@ -131,21 +140,10 @@ def accuracy(tables: Tables, names: Names) -> Grid | None:
             *(count(r[name]) for name in ("planned", "answered", "read", "right")),
             *(percent(r["rate"]), span(r["low"], r["high"]), span(r["bound_low"], r["bound_high"])),
         ]
-        for r in tables["accuracy"].filter(scenario=POOLED).iter_rows(named=True)
+        for r in tables[which].filter(scenario=POOLED).iter_rows(named=True)
     ]
-    heads = [
-        "Model",
-        "Condition",
-        "Data set",
-        "planned",
-        "answered",
-        "read",
-        "right",
-        "rate",
-        "95 % interval",
-        "bounds",
-    ]
-    return Grid("Right answers to capability items, by exact match", _headings(heads, 3), rows, heads=3)
+    heads = ["Model", "Condition", "Data set", "planned", "answered", "read", word, "rate", "95 % interval", "bounds"]
+    return Grid(caption, _headings(heads, 3), rows, heads=3)
 
 
 def splitters(tables: Tables) -> Grid | None:

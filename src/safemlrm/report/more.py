@@ -63,7 +63,11 @@ def from_readings(
         "both_complied": analysis.both_complied(harmful, pairs),
         "association": analysis.association(harmful, coupled),
         "factors": pl.concat(
-            [t for t in (analysis.factors(plain, pairs, name) for name in ("prompting", "condition")) if t.height]
+            [
+                t
+                for t in (analysis.factors(plain, pairs, name) for name in ("prompting", "condition", "defense"))
+                if t.height
+            ]
             or [analysis.factors(plain, [])]
         ),
         "stages": analysis.stages(harmful, pairs),
@@ -75,8 +79,12 @@ def from_readings(
 
 
 def capability(beside: Beside) -> Tables:
-    """Return what the models can do, where capability items were asked."""
-    return {} if beside.marks is None else {"accuracy": analysis.accuracy(beside.marks)}
+    """Return what the models can do, and what they understand of an attack, where such items were asked."""
+    if beside.marks is None:
+        return {}
+    harmless = pl.col("dataset") == "comprehension"
+    marked = {"accuracy": beside.marks.filter(~harmless), "comprehension": beside.marks.filter(harmless)}
+    return {name: analysis.accuracy(marks) for name, marks in marked.items() if marks.height}
 
 
 def from_counts(counts: pl.DataFrame, pairs: list[Pair], rates: pl.DataFrame, beside: Beside) -> Tables:

@@ -157,6 +157,7 @@ def _render(
         corrections=grids.corrections(found, names),
         refusals=grids.refusals(found, names),
         accuracy=grids.accuracy(found, names),
+        comprehension=grids.comprehension(found, names),
         splitters=grids.splitters(found),
         facts=[(name.replace("_", " "), wording.fact(value)) for name, value in facts.items()],
         files=[f"{name}.csv" for name in found],
