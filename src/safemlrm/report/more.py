@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import polars as pl
 
 from safemlrm import analysis
+from safemlrm.analysis.factors import Factor
 from safemlrm.analysis.frames import Pair
 
 Tables = dict[str, pl.DataFrame]
@@ -58,21 +59,14 @@ def from_readings(
     effects = analysis.effects(harmful, pairs, compared=compared)
     found = {"effects": effects} | _of_draws(drawn, effects, beside)
     conditions = harmful.select("condition", "dataset").unique().rows()
+    squares = [t for name in get_args(Factor) if (t := analysis.factors(plain, pairs, name)).height]
     found |= {
         "sensitivity": analysis.sensitivity(drawn, dict(conditions)),
         "both_complied": analysis.both_complied(harmful, pairs),
         "association": analysis.association(harmful, coupled),
-        "factors": pl.concat(
-            [
-                t
-                for t in (analysis.factors(plain, pairs, name) for name in ("prompting", "condition", "defense"))
-                if t.height
-            ]
-            or [analysis.factors(plain, [])]
-        ),
         "stages": analysis.stages(harmful, pairs),
     }
-    found |= capability(beside)
+    found |= capability(beside) | ({"factors": pl.concat(squares)} if squares else {})
     if beside.errors is not None:
         found["corrected"] = analysis.corrected(harmful, beside.errors)
     return {name: table for name, table in found.items() if table.height}
