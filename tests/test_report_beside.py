@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from readings import frame, row
 from safemlrm.cli import run
 from safemlrm.cli.beside import categories, read, recipes
 from safemlrm.errors import DataError, StudyError
+from safemlrm.report import write_report
+from safemlrm.report.more import Beside
 from safemlrm.study import convert
 
 
@@ -121,3 +125,28 @@ def test_one_item_all_safe_all_unsafe_and_nothing_read_give_nulls_and_no_nan(
     taxed = pl.read_csv(tmp_path / "tables" / "tax.csv").filter(scenario="all", threshold=4, part="answer")
     assert (taxed["difference"].null_count() == 0) == (None not in scores[0])
     assert tables.csv(taxed)
+
+
+def test_the_page_answers_the_further_questions_of_each_pair_by_its_own_part(tmp_path: Path) -> None:
+    rows = []
+    for item in range(60):
+        for arm in ("bare", "think"):
+            where = {"sample": str(item), "scenario": f"s{item % 3}", "prompting": arm}
+            harmful = 4 * int(item % 5 == 0)
+            rows += [row(model="b", part=part, score=harmful, **where) for part in ("answer", "full")]
+            rows += [row(model="one", base="b", part=part, score=4, **where) for part in ("answer", "full")]
+            rows.append(row(model="two", base="b", part="full", score=4 * int(arm == "think"), **where))
+    pairs = [("b", "one"), ("b", "two")]
+    given: dict[str, Any] = {"pairs": pairs, "title": "t", "notes": [], "other": {}, "facts": {}}
+    beside = Beside(
+        recipes={"one": "RL", "two": "RL"},
+        training=pl.DataFrame({"scenario": ["s0", "s1", "s2"], "amount": [1.0, 2.0, 3.0]}),
+    )
+    page = write_report(frame(rows), tmp_path, **given, beside=beside).read_text()
+    for anchor in ("squares", "families", "left-out", "training"):
+        assert f'<section id="{anchor}"' in page
+    squares = page[page.index('<section id="squares"') : page.index('<section id="families"')]
+    # the pair without separate answers is compared by whole replies, and not left out
+    assert [line for line in ("one", "two") if f'<th scope="row">{line}</th>' in squares] == ["one", "two"]
+    assert "+100.0" in squares
+    assert "fewer than five scenarios have an amount" in page

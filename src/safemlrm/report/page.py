@@ -17,7 +17,7 @@ from safemlrm.analysis.frames import UNSAFE, Pair, labelled
 from safemlrm.analysis.matching import repeated
 from safemlrm.analysis.primary import Declared
 from safemlrm.errors import StudyError
-from safemlrm.report import figures, grids, reasons, tables, wording
+from safemlrm.report import figures, further, grids, reasons, tables, wording
 from safemlrm.report.drawing import Figure
 from safemlrm.report.findings import Finding, Section, sections
 from safemlrm.report.more import NOTHING, Beside
@@ -149,6 +149,7 @@ def _render(
         why_grid=why_grid,
         consistency=reasons.consistency(found),
         headline=reasons.headline(found),
+        further=further.further(found, names),
         totals=grids.totals(found),
         rates=grids.rates(found, names),
         unread=grids.unread(found["rates"], names),
