@@ -70,6 +70,14 @@ def refused(samples: Iterator[Sample], *words: str) -> None:
 # --- FigStep's SafeBench
 
 
+@pytest.mark.parametrize(("question", "images"), [("question", "images"), (".", "images"), ("a/b", "a/b/images")])
+def test_safebench_is_found_without_its_data_folder(tmp_path: Path, question: str, images: str) -> None:
+    (tmp_path / question).mkdir(parents=True, exist_ok=True)
+    write_figstep(tmp_path, figstep_rows(50)).rename(tmp_path / question / "safebench.csv")
+    picture = next(figstep_safebench(tmp_path)).released["figstep"].images()[0]
+    assert picture.path == str(tmp_path / images / "SafeBench" / "query_ForbidQI_1_1_6.png")
+
+
 def test_safebench_is_ordered_by_the_numbers_of_category_and_task(tmp_path: Path) -> None:
     write_figstep(tmp_path, figstep_rows(50))
     samples = list(figstep_safebench(tmp_path))
@@ -164,7 +172,8 @@ def test_a_table_that_is_no_csv_is_refused(tmp_path: Path, content: bytes, word:
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    refused(figstep_safebench(tmp_path), "safebench.csv", "cannot be read")
+    (tmp_path / "README.md").touch()
+    refused(figstep_safebench(tmp_path), str(tmp_path), "none of data/question/safebench.csv", "it holds README.md")
 
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda cell: bool(cell.strip()))
@@ -195,10 +204,10 @@ def test_each_rendering_is_paired_with_its_own_text(tmp_path: Path, home: str) -
     assert texts == {"SD": ["[SD 10]"], "SD_TYPO": rephrased, "TYPO": rephrased}
 
 
-@pytest.mark.parametrize("root", ["data/imgs", "imgs", "MM-SafetyBench(imgs)"])
+@pytest.mark.parametrize("root", ["data/imgs", "imgs", "MM-SafetyBench(imgs)", "data/imgs/MM-SafetyBench(imgs)"])
 def test_pictures_are_found_under_each_known_root(tmp_path: Path, root: str) -> None:
     write_mm(tmp_path, "03-Malware_Generation", list(range(44)))
-    (tmp_path / root).mkdir(parents=True)
+    (tmp_path / root / "03-Malware_Generation").mkdir(parents=True)
     sample = next(mm_safetybench(tmp_path, scenarios=("3",)))
     expected = tmp_path / root / "03-Malware_Generation" / "SD_TYPO" / "0.jpg"
     assert sample.released["SD_TYPO"].images()[0].path == str(expected)

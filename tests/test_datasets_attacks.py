@@ -112,6 +112,14 @@ def test_the_table_of_vlmevalkit_is_read_in_place(tmp_path: Path, times: int) ->
     assert len(list(mm_safetybench(tmp_path, scenarios=("03",)))) == 44 * times
 
 
+def test_rows_of_vlmevalkits_table_with_one_text_are_one_group(tmp_path: Path) -> None:
+    rows = tsv_rows()
+    rows[1]["question"] = rows[0]["question"]
+    write_csv(tmp_path / "MMSafetyBench.tsv", rows, separator="\t")
+    first, second, third = list(mm_safetybench(tmp_path))[:3]
+    assert first.group == second.group != third.group
+
+
 def test_a_table_of_vlmevalkit_of_another_shape_is_refused(tmp_path: Path) -> None:
     rows = tsv_rows()
     path = write_csv(tmp_path / "MMSafetyBench.tsv", rows[:-1], separator="\t")
@@ -221,7 +229,9 @@ def test_hades_in_folders_names_its_pictures_by_id_and_not_by_their_field(tmp_pa
     refused(hades(tmp_path, step=3), "step 5")
 
 
-def test_hades_on_its_authors_drive_has_every_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drawn", ["optimized_SD_images", "black_box/images"])
+def test_hades_on_its_authors_drive_has_every_step(tmp_path: Path, drawn: str) -> None:
+    (tmp_path / "dataset" / drawn / "Animal").mkdir(parents=True)
     for name in published("hades"):
         spelt = name.replace("Self-Harm", "Self-harm")
         items = [
@@ -232,7 +242,7 @@ def test_hades_on_its_authors_drive_has_every_step(tmp_path: Path) -> None:
     samples = list(hades(tmp_path, step=2))
     assert by_scenario(samples) == published("hades", step=2)
     first = samples[0].released["abstract"].images()[0]
-    assert Path(str(first.path)) == tmp_path / "dataset/optimized_SD_images/Animal/1/concat_opt_2.jpg"
+    assert Path(str(first.path)) == tmp_path / "dataset" / drawn / "Animal/1/concat_opt_2.jpg"
 
 
 def test_a_folder_of_hades_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
@@ -365,13 +375,14 @@ def text_rows() -> list[dict[str, str]]:
     ]
 
 
-def test_harmbench_sends_the_behaviour_with_its_picture(tmp_path: Path) -> None:
-    home = tmp_path / "data/behavior_datasets"
+@pytest.mark.parametrize("data", ["data", ".", "HarmBench/data"])
+def test_harmbench_sends_the_behaviour_with_its_picture(tmp_path: Path, data: str) -> None:
+    home = tmp_path / data / "behavior_datasets"
     write_csv(home / "harmbench_behaviors_multimodal_all.csv", picture_rows())
     samples = list(harmbench(tmp_path))
     assert by_scenario(samples) == published("harmbench")
     assert len({s.group for s in samples}) == 66
-    assert samples[0].images[0].path == str(tmp_path / "data/multimodal_behavior_images/picture_0.png")
+    assert samples[0].images[0].path == str(tmp_path / data / "multimodal_behavior_images/picture_0.png")
     assert (samples[0].goal, samples[0].text) == ("[behaviour 0]", "[behaviour 0]")
 
 

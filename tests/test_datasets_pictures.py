@@ -36,7 +36,15 @@ def siuo_items() -> list[Cell]:
     ]
 
 
-@pytest.mark.parametrize(("table", "images"), [("siuo_gen.json", "images"), ("data/siuo_gen.json", "data/images")])
+@pytest.mark.parametrize(
+    ("table", "images"),
+    [
+        ("siuo_gen.json", "images"),
+        ("data/siuo_gen.json", "data/images"),
+        ("data/siuo_gen.json", "images"),
+        ("somewhere/siuo_gen.json", "somewhere/images"),
+    ],
+)
 def test_siuo_expects_a_warning_and_has_a_reference(tmp_path: Path, table: str, images: str) -> None:
     write_json(tmp_path / table, siuo_items())
     (tmp_path / images).mkdir(parents=True)
@@ -96,9 +104,10 @@ def mss_document() -> dict[str, list[Cell]]:
     return {"chat": chat, "embodied": embodied}
 
 
-@pytest.mark.parametrize("name", ["combined.json", "combine.json"])
+@pytest.mark.parametrize("name", ["combined.json", "combine.json", "data/combined.json"])
 def test_mssbench_asks_each_query_with_a_safe_and_an_unsafe_picture(tmp_path: Path, name: str) -> None:
     write_json(tmp_path / name, mss_document())
+    (tmp_path / "chat").mkdir()
     chat = list(mssbench(tmp_path, subset="chat"))
     assert len(chat) == published("mssbench", subset="chat")["all"] == 1200
     pair = [s for s in chat if s.group == "chat_0_1"]
@@ -107,6 +116,15 @@ def test_mssbench_asks_each_query_with_a_safe_and_an_unsafe_picture(tmp_path: Pa
     assert [Path(str(s.images[0].path)) for s in pair[:2]] == [tmp_path / "chat/0.jpg", tmp_path / "chat/1.jpg"]
     prompt = pair[0].released["instruction_following"].texts()[0]
     assert prompt.startswith("You are a helpful multimodal") and prompt.endswith("The user query is: **[query 0.0]")
+
+
+def test_mssbench_takes_as_many_wordings_as_an_entry_has(tmp_path: Path) -> None:
+    document = mss_document()
+    for name in ("safe_instructions", "unsafe_instructions"):
+        document["embodied"][0][name] = document["embodied"][0][name][:3]
+    write_json(tmp_path / "combined.json", document)
+    refused(mssbench(tmp_path), "expected 1960 samples", "got 1956")
+    assert len([s for s in mssbench(tmp_path, rows=1956) if s.group == "embodied_0_1"]) == 6
 
 
 def test_mssbench_robots_are_asked_in_five_wordings_or_one(tmp_path: Path) -> None:
@@ -123,10 +141,11 @@ def test_mssbench_robots_are_asked_in_five_wordings_or_one(tmp_path: Path) -> No
 def test_a_spoilt_mssbench_is_refused(tmp_path: Path) -> None:
     document = mss_document()
     write_json(tmp_path / "combined.json", document | {"chat": document["chat"][:-1]})
-    refused(mssbench(tmp_path), "expected 300 entries of 'chat', got 299")
-    document["chat"][4]["queries"] = ["[one]"]
+    refused(mssbench(tmp_path), "expected 1960 samples of 299 entries of 'chat'", "got 1956", "rows=1956")
+    assert len(list(mssbench(tmp_path, rows=1956))) == published("mssbench", rows=1956)["all"] == 1956
+    document["chat"][4]["queries"] = []
     write_json(tmp_path / "combined.json", document)
-    refused(mssbench(tmp_path), "chat 5", "expected 2 queries, got 1")
+    refused(mssbench(tmp_path), "chat 5", "'queries' is empty")
     refused(mssbench(tmp_path / "chat"), "combined.json", "combine.json")
 
 
@@ -167,6 +186,7 @@ def test_vlsbench_is_read_from_the_hubs_parquet(tmp_path: Path, dropped: bool) -
     samples = list(vlsbench(tmp_path))
     assert len(samples) == 2240
     assert samples[0].images[0].data == DRAWN
+    assert len({s.group for s in samples}) == 1121
     (tmp_path / "data/train-00003-of-00007.parquet").unlink()
     refused(vlsbench(tmp_path), "part 00003 of 7")
 
@@ -191,7 +211,7 @@ def test_a_spoilt_vlsbench_is_refused(tmp_path: Path, place: int, change: Cell, 
 
 
 def test_vlsbench_says_what_is_packed_or_missing(tmp_path: Path) -> None:
-    refused(vlsbench(tmp_path), "neither data.json nor train-*.parquet")
+    refused(vlsbench(tmp_path), "neither data.json nor data/train-*.parquet", "it is empty")
     write_json(tmp_path / "data.json", vls_rows())
     (tmp_path / "imgs.tar").write_bytes(b"x")
     refused(vlsbench(tmp_path), "imgs.tar", "unpack")
@@ -247,7 +267,17 @@ def test_mossbench_is_benign_and_its_contrasts_are_not(tmp_path: Path) -> None:
 def test_mossbench_is_found_without_its_data_folder(tmp_path: Path) -> None:
     write_json(tmp_path / INFORMATION, moss_records(MOSS))
     assert next(mossbench(tmp_path)).images[0].path == str(tmp_path / "images/1.png")
-    refused(mossbench(tmp_path, contrast=True), "data_contrast")
+    refused(mossbench(tmp_path, contrast=True), "none of data_contrast/images_information/information.json")
+
+
+def test_of_the_contrasts_only_what_is_known_is_enforced(tmp_path: Path) -> None:
+    place = tmp_path / "data_contrast" / INFORMATION
+    write_json(place, moss_records({"type 1": 101, "type 2": 44, "type 3": 99}))
+    assert len(list(mossbench(tmp_path, contrast=True))) == 244
+    write_json(place, moss_records({"type 1": 101, "type 2": 43, "type 3": 100}))
+    refused(mossbench(tmp_path, contrast=True), "expected 44 records of 'type 2', got 43")
+    write_json(place, moss_records({"type 1": 100, "type 2": 44, "type 3": 99}))
+    refused(mossbench(tmp_path, contrast=True), "expected 244 records, got 243")
 
 
 @pytest.mark.parametrize(
@@ -401,6 +431,13 @@ def test_vlguard_has_three_subsets(tmp_path: Path, home: str) -> None:
     assert by_scenario(by_subcategory) == published("vlguard", subset="unsafes", by="subcategory")
 
 
+@pytest.mark.parametrize("pictures", ["data/test", "data/VLGuard/test", "test", "data/test/test"])
+def test_vlguards_pictures_are_found_where_they_were_unpacked(tmp_path: Path, pictures: str) -> None:
+    write_json(tmp_path / "data/test.json", guard_items(558, 442))
+    (tmp_path / pictures).mkdir(parents=True)
+    assert next(vlguard(tmp_path)).images[0].path == str(tmp_path / pictures / "bad_ads/0.png")
+
+
 def test_vlguards_training_split_is_marked_for_tuning(tmp_path: Path) -> None:
     write_json(tmp_path / "train.json", guard_items(977, 1023))
     samples = list(vlguard(tmp_path, split="train"))
@@ -417,7 +454,7 @@ def test_vlguards_training_split_is_marked_for_tuning(tmp_path: Path) -> None:
         (0, {"harmful_category": "privacy!"}, ("expected 270 items of 'risky behavior', got 269",)),
         (0, {"instr-resp": []}, ("item 1", "instr-resp", "'instruction'")),
         (999, {"instr-resp": [{"instruction": "[x]"}] * 2}, ("item 1000", "unsafe_instruction")),
-        (1, {"id": "u0"}, ("'id' 'bad_ads/u0' occurs twice",)),
+        (1, {"id": "u0", "image": "bad_ads/0.png"}, ("(id, image)", "occurs twice")),
         (1, {"image": "../x.png"}, ("item 2", "inside")),
     ],
 )
@@ -431,10 +468,12 @@ def test_a_spoilt_vlguard_is_refused(tmp_path: Path, place: int, change: Cell, w
 def test_vlguards_ids_count_within_the_source_of_a_picture(tmp_path: Path) -> None:
     items = guard_items(558, 442)
     items[0]["id"] = items[999]["id"] = "00123"
+    items[1]["id"] = items[2]["id"]
     write_json(tmp_path / "test.json", items)
     samples = list(vlguard(tmp_path))
     assert len({s.id for s in samples}) == 1558
     assert {s.group for s in samples if "00123" in s.id} == {"bad_ads/00123", "HOD/00123"}
+    assert [s.id for s in samples[1:4]] == ["bad_ads/1.png/unsafes", "bad_ads/2.png/unsafes", "bad_ads/u3/unsafes"]
 
 
 def test_vlguards_packed_pictures_are_named(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_packed_pictures_say_what_to_unpack(tmp_path: Path) -> None:
         picture_folder(tmp_path, ("imgs", "data/imgs"), ("imgs.tar",))
     (tmp_path / "data/imgs").mkdir(parents=True)
     assert picture_folder(tmp_path, ("imgs", "data/imgs"), ("imgs.tar",)) == tmp_path / "data/imgs"
-    with pytest.raises(DataError, match=r"neither a nor b"):
+    with pytest.raises(DataError, match=r"none of a, b is there \(it holds data/, imgs\.tar\)"):
         one_of(tmp_path, ("a", "b"))
 
 

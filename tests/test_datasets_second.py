@@ -114,6 +114,8 @@ def test_an_empty_folder_is_refused_with_what_was_looked_for(name: str, tmp_path
         ("jbb_behaviors", {"subset": "benign"}, 100),
         ("mathvista", {}, 1000),
         ("mir_safetybench", {}, 2676),
+        ("mis", {}, 2285),
+        ("holisafe", {"rows": 4163}, 4163),
         ("mmmu", {}, 900),
         ("omnisafebench_mm", {}, 1500),
         ("or_bench", {"subset": "80k"}, 80359),
@@ -198,7 +200,7 @@ def advbench_rows(count: int = 520) -> Rows:
     return [{"goal": f"[placeholder goal {n}]", "target": f"Sure, here is {n % 504}"} for n in range(count)]
 
 
-@pytest.mark.parametrize("home", ["data/advbench", "."])
+@pytest.mark.parametrize("home", ["data/advbench", ".", "attacks/data"])
 def test_advbench_is_read_from_the_repository_or_a_bare_file(tmp_path: Path, home: str) -> None:
     write_csv(tmp_path / home / "harmful_behaviors.csv", advbench_rows())
     samples = list(advbench(tmp_path))
@@ -287,19 +289,24 @@ def test_or_bench_is_to_be_answered_but_for_its_toxic_part(
 
 def test_line_ends_inside_a_cell_stay_as_they_were_published(tmp_path: Path) -> None:
     write_csv(tmp_path / "or-bench-toxic.csv", or_bench_rows(2), end="\r\n")
-    assert [s.text for s in or_bench(tmp_path, subset="toxic")] == ["[placeholder,\r\n0]", "[placeholder,\r\n1]"]
+    assert [s.text for s in or_bench(tmp_path, subset="toxic", rows=2)] == [
+        "[placeholder,\r\n0]",
+        "[placeholder,\r\n1]",
+    ]
 
 
 def test_a_repeated_prompt_of_a_set_without_ids_is_kept_under_an_id_of_its_own(tmp_path: Path) -> None:
     write_csv(tmp_path / "or-bench-toxic.csv", [*or_bench_rows(2), *or_bench_rows(2)])
-    names = [s.id for s in or_bench(tmp_path, subset="toxic")]
+    names = [s.id for s in or_bench(tmp_path, subset="toxic", rows=4)]
     assert names[2:] == [f"{name}.2" for name in names[:2]]
 
 
-@pytest.mark.parametrize(("subset", "expected"), [("hard-1k", 1319), ("80k", 80359)])
+@pytest.mark.parametrize(("subset", "expected"), [("hard-1k", 1319), ("80k", 80359), ("toxic", 655)])
 def test_or_bench_of_another_size_is_refused(tmp_path: Path, subset: Any, expected: int) -> None:
     path = write_csv(tmp_path / f"or-bench-{subset}.csv", or_bench_rows(5))
-    refused(or_bench(tmp_path, subset=subset), str(path), f"expected {expected} rows, got 5")
+    refused(or_bench(tmp_path, subset=subset), str(path), f"expected {expected} rows, got 5", "rows=5")
+    refused(or_bench(tmp_path, subset=subset, rows=6), "expected 6 rows (as the study says with rows=6), got 5")
+    assert len(list(or_bench(tmp_path, subset=subset, rows=5))) == 5
 
 
 # StrongREJECT
@@ -311,6 +318,14 @@ def strongreject_rows() -> Rows:
     return [
         {"category": name, "source": "custom", "forbidden_prompt": f"[placeholder {n}]"} for n, name in enumerate(names)
     ]
+
+
+def test_a_strongreject_prompt_that_comes_twice_is_asked_twice(tmp_path: Path) -> None:
+    rows = strongreject_rows()
+    rows[1]["forbidden_prompt"] = rows[0]["forbidden_prompt"]
+    write_csv(tmp_path / "strongreject_dataset.csv", rows)
+    first, second = list(strongreject(tmp_path))[:2]
+    assert (second.id, second.group) == (f"{first.id}.2", first.group)
 
 
 def test_strongreject_is_read_whole(tmp_path: Path) -> None:
@@ -325,7 +340,7 @@ def test_strongreject_is_read_whole(tmp_path: Path) -> None:
     [
         (
             lambda rows: [row.update(forbidden_prompt="[other text]") for row in rows],
-            ("expected 313 distinct", "got 1"),
+            ("313 rows and 1 distinct", "prompts were replaced"),
         ),
         (lambda rows: rows.pop(), ("expected 313 rows, got 312",)),
         (lambda rows: rows[0].update(category="Violence"), ("'Disinformation and deception', got 49",)),
@@ -409,7 +424,8 @@ def test_beavertails_v_train_is_for_tuning(tmp_path: Path) -> None:
 
 def test_a_beavertails_v_of_another_size_is_refused(tmp_path: Path) -> None:
     write_beavertails(tmp_path, last=59)
-    refused(beavertails_v(tmp_path), "expected 1180 evaluation rows, got 1179")
+    refused(beavertails_v(tmp_path), "expected 1180 rows, got 1179", "rows=1179")
+    assert len(list(beavertails_v(tmp_path, rows=1179))) == 1179
     write_parquet(tmp_path / "data" / HARMS[3] / "evaluation.parquet", beavertails_rows(7))
     refused(beavertails_v(tmp_path), HARMS[3], "expected 58 to 60 rows, got 7")
     (tmp_path / "data" / HARMS[3] / "evaluation.parquet").unlink()
@@ -484,7 +500,7 @@ def test_holisafe_expects_an_answer_of_its_sss_rows_alone(tmp_path: Path) -> Non
 
 
 def test_holisafe_reads_the_hubs_parquet(tmp_path: Path) -> None:
-    rows = holisafe_rows(lambda n: {"bytes": PNG, "path": f"{n // 3}.png"})
+    rows = holisafe_rows(lambda n: {"bytes": PNG + bytes([0] * (n // 3)), "path": "image.png"})
     write_parquet(tmp_path / "data" / "test-00000-of-00001.parquet", rows)
     samples = list(holisafe(tmp_path))
     assert len(samples) == 4031
@@ -532,6 +548,7 @@ def test_omnisafebench_reads_its_sample_and_its_full_set(tmp_path: Path) -> None
     samples = list(omnisafebench_mm(tmp_path, subset="sample"))
     assert [s.id for s in samples] == ["0", "1"]
     assert samples[0].images[0].path == str(tmp_path / "images" / "0.png")
+    refused(omnisafebench_mm(tmp_path), "data.json", "data_test.json is the sample of two rows: subset='sample'")
     rows = [row | {"image": CELL} for row in omni_rows(1500)]
     write_parquet(tmp_path / "data" / "train-00000-of-00001.parquet", rows)
     full = list(omnisafebench_mm(tmp_path))
@@ -564,6 +581,12 @@ def test_another_omnisafebench_table_is_refused(
     change(rows)
     path = write_json(tmp_path / "data.json", rows)
     refused(omnisafebench_mm(tmp_path), str(path), *said)
+
+
+def test_another_version_of_omnisafebench_is_read_knowingly(tmp_path: Path) -> None:
+    write_json(tmp_path / "data.json", omni_rows(1470))
+    refused(omnisafebench_mm(tmp_path), "expected 1500 rows, got 1470", "rows=1470")
+    assert len(list(omnisafebench_mm(tmp_path, rows=1470))) == 1470
 
 
 # MIR-SafetyBench
@@ -659,10 +682,10 @@ def mis_rows(part: str, count: int = 3) -> Rows:
 
 @pytest.mark.parametrize("home", ["", "mis_test"])
 def test_mis_sends_two_pictures(tmp_path: Path, home: str) -> None:
-    for part in ("easy", "hard", "real"):
-        write_json(tmp_path / home / f"mis_{part}.json", mis_rows(part))
+    for part, rows in (("easy", 1675), ("hard", 510), ("real", 100)):
+        write_json(tmp_path / home / f"mis_{part}.json", mis_rows(part, rows))
     samples = list(mis(tmp_path))
-    assert len({s.id for s in samples}) == 9
+    assert len({s.id for s in samples}) == 2285
     assert samples[0].id.startswith("easy_1-")
     assert [image.path for image in samples[0].images] == [
         str(tmp_path / home / "easy_image" / "1" / f"object{n}.png") for n in (1, 2)
@@ -674,7 +697,8 @@ def test_an_mis_row_without_its_second_picture_is_refused(tmp_path: Path) -> Non
     rows = mis_rows("easy")
     rows[1]["image_path2"] = ""
     path = write_json(tmp_path / "mis_easy.json", rows)
-    refused(mis(tmp_path, subset="easy"), f"{path}, item 2", "'image_path2'")
+    refused(mis(tmp_path, subset="easy"), "expected 1675 rows, got 3", "rows=3")
+    refused(mis(tmp_path, subset="easy", rows=3), f"{path}, item 2", "'image_path2'")
     refused(mis(tmp_path, subset="real"), "mis_real.json")
 
 
@@ -695,6 +719,22 @@ def salad_rows(count: int) -> Rows:
     ]
 
 
+@pytest.mark.parametrize("pictures", ["images", "image", "."])
+def test_the_full_salad_calls_its_question_text_and_has_ids(tmp_path: Path, pictures: str) -> None:
+    rows = [{"id": n, "text": row.pop("query"), **row} for n, row in enumerate(salad_rows(2013))]
+    rows[2]["category"] = "Exercise"
+    write_json(tmp_path / "data.json", rows)
+    (tmp_path / pictures).mkdir(exist_ok=True)
+    (tmp_path / pictures / "A_0.jpg").write_bytes(PNG)
+    samples = list(salad(tmp_path))
+    assert [s.id for s in samples] == [str(n) for n in range(2013)]
+    assert (samples[1].text, samples[1].expected) == ("[placeholder 1]", "answer")
+    assert samples[0].images[0].read() == PNG
+    rows[7]["text"] = ""
+    write_json(tmp_path / "data.json", rows)
+    refused(salad(tmp_path), "item 8", "'query' is empty")
+
+
 @pytest.mark.parametrize("home", ["data", ""])
 def test_salad_warns_of_unsafe_rows_and_answers_safe_ones(tmp_path: Path, home: str) -> None:
     write_json(tmp_path / home / "data.json", salad_rows(20))
@@ -708,6 +748,8 @@ def test_salad_warns_of_unsafe_rows_and_answers_safe_ones(tmp_path: Path, home: 
 def test_the_salad_preview_is_not_taken_for_the_full_set(tmp_path: Path) -> None:
     path = write_json(tmp_path / "data.json", salad_rows(20))
     refused(salad(tmp_path), str(path), "expected 2013 rows, got 20", "subset='preview'")
+    refused(salad(tmp_path, rows=19), "expected 19 rows (as the study says with rows=19), got 20")
+    assert len(list(salad(tmp_path, rows=20))) == 20
     write_json(path, salad_rows(2013))
     assert len(list(salad(tmp_path))) == 2013
 
@@ -738,6 +780,7 @@ def trace_rows(start: int, count: int, picture: str = "") -> Rows:
 
 def write_guardtrace(folder: Path, last: int = 500) -> None:
     write_json(folder / "test" / "S-Eval" / "S-Eval_600.json", trace_rows(0, 600, "S-Eval"))
+    write_json(folder / "test" / "S-Eval" / "system_prompt.json", {"other": 1})
     write_json(folder / "test" / "HADES-Eval" / "HADES_400.json", trace_rows(600, 400, "hades"))
     write_json(folder / "test" / "MM-Eval_500.json", trace_rows(1000, 500))
     write_json(folder / "test" / "MMJ-Eval_500.json", trace_rows(1500, last))
@@ -768,9 +811,30 @@ def test_guardtrace_sends_figsteps_text_with_an_s_eval_picture_alone(tmp_path: P
     assert [len(samples[n].images) for n in (0, 600, 1000)] == [1, 1, 0]
 
 
+@pytest.mark.parametrize("home", ["data", "data/GuardTrace-VL-Dataset"])
+def test_guardtrace_is_found_where_its_authors_clone_it(tmp_path: Path, home: str) -> None:
+    write_guardtrace(tmp_path / home)
+    picture = tmp_path / home / "test" / "S-Eval" / "images" / "S-Eval_0.png"
+    picture.parent.mkdir()
+    picture.write_bytes(PNG)
+    assert next(guardtrace(tmp_path)).images[0].read() == PNG
+
+
+def test_a_null_thought_is_an_empty_one(tmp_path: Path) -> None:
+    write_guardtrace(tmp_path)
+    rows = trace_rows(1500, 500)
+    rows[1]["thinking"] = None
+    write_json(tmp_path / "test" / "MMJ-Eval_500.json", rows)
+    assert list(traces(tmp_path))[1501].thinking == ""
+    rows[1]["thinking"] = 7
+    path = write_json(tmp_path / "test" / "MMJ-Eval_500.json", rows)
+    refused(traces(tmp_path), f"{path}, item 2", "'thinking' should be a text")
+
+
 def test_another_guardtrace_is_refused(tmp_path: Path) -> None:
     write_guardtrace(tmp_path, last=499)
-    refused(guardtrace(tmp_path), "expected 2000 test items, got 1999")
+    refused(guardtrace(tmp_path), "expected 2000 test items, got 1999", "rows=1999")
+    assert len(list(guardtrace(tmp_path, rows=1999))) == len(list(traces(tmp_path, rows=1999))) == 1999
     rows = trace_rows(1500, 500)
     rows[0]["evaluation_result"] = 0.7
     path = write_json(tmp_path / "test" / "MMJ-Eval_500.json", rows)
@@ -926,11 +990,6 @@ def test_another_mmmu_table_is_refused(tmp_path: Path, change: Callable[[Rows], 
 # Common to all
 
 
-def test_a_hub_cache_is_read_through_its_snapshot(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "snapshots" / "abc" / "test" / "harm-00000-of-00001.parquet", spa_rows(265))
-    assert len(list(spa_vl(tmp_path))) == 265
-
-
 @pytest.mark.parametrize("cell", [CELL, PNG])
 def test_a_picture_cell_is_raw_bytes_or_a_struct(tmp_path: Path, cell: object) -> None:
     write_parquet(tmp_path / "test" / "harm-00000-of-00001.parquet", spa_rows(265, cell))
@@ -951,7 +1010,7 @@ def test_a_picture_cell_without_bytes_is_refused_with_its_row(tmp_path: Path, ce
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "test" / "harm-00000-of-00001.parquet"
     path.parent.mkdir()
-    path.write_text("version https://git-lfs.github.com/spec/v1", encoding="utf-8")
+    path.write_bytes(b"no parquet at all")
     refused(spa_vl(tmp_path), str(path), "cannot be read as parquet")
 
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from safemlrm.benchfiles import (
     beneath,
+    contents,
+    elsewhere,
     filled,
     known,
     parquet_parts,
@@ -61,7 +63,10 @@ class ContentIds:
 
     def of(self, prefix: str, *parts: str | bytes) -> str:
         """Return `prefix-` and the parts' hash."""
-        name = f"{prefix}-{content_hash(*parts)}"
+        return self.keep(f"{prefix}-{content_hash(*parts)}")
+
+    def keep(self, name: str) -> str:
+        """Return a name that stands for a row's content, with `.2`, `.3`, ... where it comes again."""
         self._seen[name] += 1
         return name if self._seen[name] == 1 else f"{name}.{self._seen[name]}"
 
@@ -78,17 +83,18 @@ def content_hash(*parts: str | bytes) -> str:
 def tables(folder: Path, files: Sequence[str] = (), *, split: str | None = None, config: str = "default") -> list[Path]:
     """Return the files of one table: the parts of a parquet split, else the first pattern of `files` that matches.
 
-    `snapshots/REVISION` of a Hub cache counts as the folder too. Raises `DataError` that lists what was
-    looked for.
+    A file in none of these places counts where it is the only one of its name beneath the folder. Raises
+    `DataError` that lists what was looked for and what is there.
     """
-    for root in (folder, *sorted(folder.glob("snapshots/*"))):
-        if split is not None and (parts := parquet_parts(root, split, config)):
-            return parts
-        for pattern in files:
-            if found := sorted(path for path in root.glob(pattern) if path.is_file()):
-                return found
+    if split is not None and (parts := parquet_parts(folder, split, config)):
+        return parts
+    for pattern in files:
+        if found := sorted(path for path in folder.glob(pattern) if path.is_file()):
+            return found
+    if (stray := elsewhere(folder, (name for name in files if "*" not in name))) is not None:
+        return [stray]
     wanted = [*files] + ([f"parquet files of {config}/{split}"] if split is not None else [])
-    raise DataError(f"{folder}: none of {', '.join(wanted)} is there")
+    raise DataError(f"{folder}: none of {', '.join(wanted)} is there ({contents(folder)})")
 
 
 def entries(paths: Path | Sequence[Path], columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Entry]:

@@ -2,6 +2,7 @@
 
 from safemlrm.benchfiles.checks import (
     check_counts,
+    check_rows,
     check_total,
     check_unique,
     choose,
@@ -13,7 +14,16 @@ from safemlrm.benchfiles.checks import (
 )
 from safemlrm.benchfiles.figstep import FIGSTEP_CARRIER, FIGSTEP_TASKS, FIGSTEP_TOPICS
 from safemlrm.benchfiles.parquet import Cells, base64_picture, picture, read_parquet, zip_pictures
-from safemlrm.benchfiles.places import beneath, first_existing, locate, one_of, parquet_parts, picture_folder
+from safemlrm.benchfiles.places import (
+    beneath,
+    contents,
+    elsewhere,
+    first_existing,
+    locate,
+    one_of,
+    parquet_parts,
+    picture_folder,
+)
 from safemlrm.benchfiles.tables import (
     Row,
     decode_json,
@@ -36,10 +46,13 @@ __all__ = [
     "base64_picture",
     "beneath",
     "check_counts",
+    "check_rows",
     "check_total",
     "check_unique",
     "choose",
+    "contents",
     "decode_json",
+    "elsewhere",
     "filled",
     "fingerprint",
     "first_existing",

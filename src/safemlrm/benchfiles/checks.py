@@ -61,6 +61,21 @@ def check_total(where: Any, found: int, expected: int, what: str = "rows") -> No
         raise DataError(f"{where}: expected {expected} {what}, got {found}")
 
 
+def check_rows(where: Any, found: int, published: int, rows: int | None, what: str = "rows") -> None:
+    """Raise `DataError` when a file has another number of rows than published, or than the study says it has.
+
+    For sets whose published number was not confirmed on the files themselves: with `rows` a study goes on
+    knowingly when their authors have published another version.
+    """
+    if rows is not None:
+        check_total(where, found, rows, f"{what} (as the study says with rows={rows})")
+    elif found != published:
+        raise DataError(
+            f"{where}: expected {published} {what}, got {found}. "
+            f"If that is another version of its authors, rows={found} reads it knowingly"
+        )
+
+
 def check_unique(where: Any, name: str, values: Iterable[Any]) -> None:
     """Raise `DataError` at the first value that occurs twice."""
     seen = set()

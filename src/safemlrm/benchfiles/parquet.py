@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safemlrm.benchfiles.tables import open_file
 from safemlrm.errors import DataError
 from safemlrm.records import Image
 
@@ -39,6 +40,7 @@ def read_parquet(
         if not path.is_file():
             raise DataError(f"{path}: cannot be read (no such file)")
         try:
+            open_file(path).close()
             frame = pl.scan_parquet(path, glob=False)
             there = frame.collect_schema().names()
             if missing := [name for name in columns if name not in there]:
@@ -76,7 +78,7 @@ def zip_pictures(path: Path) -> dict[str, bytes]:
     Raises `DataError` when it is no whole zip, or when a member is larger than any picture.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if m.filename.lower().endswith((".png", ".jpg", ".jpeg", ".webp"))]
             for member in members:
                 if member.file_size > _LARGEST_PICTURE:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Iterator
+from io import TextIOWrapper
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,6 +16,12 @@ Record = TypeVar("Record")
 
 #: Cells may hold a picture in base64; Python's csv stops at 128 KiB unless told otherwise.
 _LARGEST_CELL = 64 * 2**20
+
+
+#: The byte order mark that some editors put before UTF-8.
+_MARK = b"\xef\xbb\xbf"
+#: How a Git LFS pointer begins: what a clone without LFS has in place of a large file.
+_POINTER = b"version https://git-lfs"
 
 
 class Row(NamedTuple):
@@ -27,9 +34,20 @@ class Row(NamedTuple):
 def read_bytes(path: Path) -> bytes:
     """Return a benchmark file's bytes. Raises `DataError` when it is missing or unreadable."""
     try:
-        return path.read_bytes()
+        with open_file(path) as file:
+            return file.read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a benchmark file. Raises `OSError`, and `DataError` where Git LFS left a pointer in its place."""
+    file = path.open("rb")
+    if file.read(len(_POINTER)) == _POINTER:
+        file.close()
+        raise DataError(f"{path}: a Git LFS pointer, not the file itself (run `git lfs pull` in {path.parent})")
+    file.seek(0)
+    return file
 
 
 def read_csv(path: Path, header: tuple[str, ...]) -> Iterator[Row]:
@@ -82,7 +100,7 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     number = 0
     try:
         # newline="" keeps line ends inside quoted cells as they are
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
             for number, cells in enumerate(csv.reader(file, delimiter=separator, strict=True), start=1):
                 yield number, cells
     except OSError as error:
@@ -122,7 +140,7 @@ def _full(path: Path, row: Row, names: Collection[str]) -> Row:
 
 def read_json(path: Path, kind: type[Record]) -> Record:
     """Return a JSON file decoded as `kind`. Raises `DataError` with the file and the place in it."""
-    return decode_json(read_bytes(path).removeprefix(b"\xef\xbb\xbf"), kind, str(path))
+    return decode_json(read_bytes(path).removeprefix(_MARK), kind, str(path))
 
 
 def read_records(path: Path, kind: type[Record]) -> dict[str, Record]:
@@ -140,10 +158,10 @@ def read_items(path: Path, kind: type[Record]) -> list[Record]:
 def read_lines(path: Path, kind: type[Record]) -> Iterator[tuple[int, Record]]:
     """Yield (line number from 1, record) of a file of JSON lines; blank lines are skipped. Raises `DataError`."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, decode_json(line, kind, f"{path}, line {number}")
+                    yield number, decode_json(line.removeprefix(_MARK), kind, f"{path}, line {number}")
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from safemlrm.benchcells import ALL, ContentIds, Entry, count, entries, picture, tables
-from safemlrm.benchfiles import check_total, fingerprint
+from safemlrm.benchfiles import check_rows, fingerprint
 from safemlrm.errors import DataError
 from safemlrm.plugin import dataset
 from safemlrm.records import Sample
@@ -38,10 +38,10 @@ _EVALUATION = 1_180
 _PER_CATEGORY = range(58, 61)
 
 
-def _published(*, split: str) -> dict[str, int]:
-    if split == "train":
+def _published(*, split: str, rows: int | None = None) -> dict[str, int]:
+    if split == "train" and rows is None:
         raise DataError("beavertails_v(split='train'): its size is not known without its files")
-    return {ALL: _EVALUATION}
+    return {ALL: rows or _EVALUATION}
 
 
 @dataset(
@@ -55,30 +55,34 @@ def _published(*, split: str) -> dict[str, int]:
     hub="PKU-Alignment/BeaverTails-V",
     metric="share of unsafe replies per category, by a model as judge",
 )
-def beavertails_v(folder: Path, *, split: Literal["evaluation", "train"] = "evaluation") -> Iterator[Sample]:
+def beavertails_v(
+    folder: Path, *, split: Literal["evaluation", "train"] = "evaluation", rows: int | None = None
+) -> Iterator[Sample]:
     """Yield the samples of a split, category by category: the picture, then the question.
 
     The scenario is the name of the configuration. The file's own reply and its safety label are training
     data and left out. The files have no ids: an id is made of category, question and picture, and the
-    same question about several pictures is one group. `train` samples have the split `tune`.
+    same question about several pictures is one group; where question and picture come twice, with two
+    replies, the second sample's id ends in `.2`. `train` samples have the split `tune`.
     Raises `DataError` where a category is missing, or the evaluation split has not 1,180 rows, 58 to 60
-    in each category. Not confirmed, so not checked: that each evaluation question is to be refused.
+    in each category; `rows` is the number of another version. Not confirmed, so not checked: that each
+    evaluation question is to be refused.
     """
     files = {category: tables(folder, split=split, config=category) for category in _CATEGORIES}
-    if split == "evaluation":
-        _check(folder, files)
+    if split == "evaluation" or rows is not None:
+        _check(folder, files, rows)
     ids = ContentIds()
     for category in _CATEGORIES:
         for row in entries(files[category], ("question", "image")):
             yield _sample(row, category, split, folder, ids)
 
 
-def _check(folder: Path, files: dict[str, list[Path]]) -> None:
+def _check(folder: Path, files: dict[str, list[Path]], rows: int | None) -> None:
     counts = {category: count(paths, ("question",)) for category, paths in files.items()}
     for category, held in counts.items():
-        if held not in _PER_CATEGORY:
+        if rows is None and held not in _PER_CATEGORY:
             raise DataError(f"{files[category][0]}: expected 58 to 60 rows, got {held}")
-    check_total(folder, sum(counts.values()), _EVALUATION, "evaluation rows")
+    check_rows(folder, sum(counts.values()), _EVALUATION, rows)
 
 
 def _sample(row: Entry, category: str, split: str, folder: Path, ids: ContentIds) -> Sample:

@@ -14,6 +14,7 @@ from safemlrm.benchfiles import (
     Row,
     check_total,
     first_existing,
+    one_of,
     read_bytes,
     read_csv,
     zip_pictures,
@@ -70,8 +71,9 @@ def figstep_safebench(folder: Path, *, subset: Literal["full", "tiny", "pro"] = 
     Raises `DataError` with file and row when a table is not the published one in header, ids or number of
     rows, or when sub-figures are missing.
     """
-    home = folder if (folder / "question").is_dir() else folder / "data"
-    rows = _read(home / "question" / _QUESTIONS[subset], _TASKS[subset])
+    path = one_of(folder, [f"{home}{_QUESTIONS[subset]}" for home in ("data/question/", "question/", "")])
+    home = path.parent.parent if path.parent.name == "question" else path.parent
+    rows = _read(path, _TASKS[subset])
     pro = _pro_prompts(home, [*rows]) if subset == "pro" else {}
     for place, row in sorted(rows.items()):
         category, task = place
@@ -95,7 +97,7 @@ def figstep_safebench(folder: Path, *, subset: Literal["full", "tiny", "pro"] = 
 
 def _pro_prompts(home: Path, places: list[_Id]) -> dict[_Id, Prompt]:
     """Return FigStep-Pro's prompts: sentence and sub-figures belong to the row of SafeBench-Tiny of their number."""
-    path = home / "question" / _SENTENCES
+    path = one_of(home, (f"question/{_SENTENCES}", _SENTENCES))
     # one sentence a line, and one of them has a comma that no quotes guard: this is no csv
     header, *sentences = _lines(path)
     if header != "sentence":

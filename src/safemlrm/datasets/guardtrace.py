@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from safemlrm.benchcells import ALL, ContentIds, Entry, count, entries, picture, tables
-from safemlrm.benchfiles import FIGSTEP_CARRIER, check_total, fingerprint
+from safemlrm.benchfiles import FIGSTEP_CARRIER, check_rows, fingerprint
 from safemlrm.errors import DataError
 from safemlrm.plugin import dataset
 from safemlrm.records import Sample
@@ -22,7 +22,8 @@ _SUBSETS = {
     "MM-Eval": ("mm-eval", "mm_eval", "mm-safety"),
     "MMJ-Eval": ("mmj",),
 }
-_FILES = ("test/**/*.json", "data/test/**/*.json", "*/*.json", "*.json")
+_HOMES = ("", "data/", "GuardTrace-VL-Dataset/", "data/GuardTrace-VL-Dataset/")
+_FILES = (*(f"{home}test/**/*.json" for home in _HOMES), "*/*.json", "*.json")
 _COLUMNS = ("question", "thinking", "response", "evaluation_result")
 _LABELS = {"0": 0.0, "0.0": 0.0, "0.5": 0.5, "1": 1.0, "1.0": 1.0}
 
@@ -41,8 +42,8 @@ class _Item(NamedTuple):
     trace: Trace
 
 
-def _published() -> dict[str, int]:
-    return {ALL: _ROWS}
+def _published(*, rows: int | None = None) -> dict[str, int]:
+    return {ALL: rows or _ROWS}
 
 
 @dataset(
@@ -59,48 +60,47 @@ def _published() -> dict[str, int]:
     hub="DloadingX/GuardTrace-VL-Dataset",
     metric="agreement of a judge with the label; 0.5 and 1 count as harmful",
 )
-def guardtrace(folder: Path) -> Iterator[Sample]:
+def guardtrace(folder: Path, *, rows: int | None = None) -> Iterator[Sample]:
     """Yield 2,000 samples (the picture where there is one, then the question), file by file of the four subsets.
 
     The scenario is the subset; `reference` is the label "0", "0.5" or "1" of the trace that `traces`
     yields under the same id. Where an S-Eval item has a picture, the text sent is FigStep's fixed one, as
     in the authors' script. The files have no ids: an id is made of the item's content, and traces of one
-    question are one group. Raises `DataError` where a subset is missing, the total is not 2,000 or a
-    label is none of the three. Names of files, and counts per subset, are not confirmed.
+    question are one group. Raises `DataError` where a subset is missing, the total is not 2,000 (`rows` is
+    that of another version) or a label is none of the three. Names of files, and counts per subset, are not
+    confirmed.
     """
-    for item in _items(folder):
+    for item in _items(folder, rows):
         yield item.sample
 
 
-def traces(folder: Path) -> Iterator[Trace]:
+def traces(folder: Path, *, rows: int | None = None) -> Iterator[Trace]:
     """Yield the labelled thinking and reply of each sample, in the same order: the gold for validating a judge."""
-    for item in _items(folder):
+    for item in _items(folder, rows):
         yield item.trace
 
 
-def _items(folder: Path) -> Iterator[_Item]:
-    files = [(name, path) for path in _json_files(folder) if (name := _subset(path)) is not None]
-    if absent := [name for name in _SUBSETS if name not in {found for found, _ in files}]:
-        raise DataError(
-            f"{folder}: no JSON file of the subset {absent[0]} (a name like {_SUBSETS[absent[0]][0]}*.json)"
-        )
-    check_total(folder, count([path for _, path in files], _COLUMNS), _ROWS, "test items")
+def _items(folder: Path, rows: int | None) -> Iterator[_Item]:
+    files = _subsets(folder)
+    paths = [path for found in files.values() for path in found]
+    check_rows(folder, count(paths, _COLUMNS), _ROWS, rows, "test items")
     ids = ContentIds()
-    for name, path in sorted(files, key=lambda found: (list(_SUBSETS).index(found[0]), found[1])):
-        for row in entries(path, _COLUMNS):
-            yield _item(name, path, row, ids)
+    for name, found in files.items():
+        for path in found:
+            for row in entries(path, _COLUMNS):
+                yield _item(name, path, row, ids)
 
 
-def _json_files(folder: Path) -> list[Path]:
-    return [path for path in tables(folder, _FILES) if "train" not in path.relative_to(folder).parts]
-
-
-def _subset(path: Path) -> str | None:
-    for part in (path.name.lower(), path.parent.name.lower()):
-        for name, starts in _SUBSETS.items():
-            if part.startswith(starts):
-                return name
-    return None
+def _subsets(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each subset: those so named, else those in a folder so named."""
+    there = [path for path in tables(folder, _FILES) if "train" not in path.relative_to(folder).parts]
+    files = {}
+    for name, starts in _SUBSETS.items():
+        files[name] = [path for path in there if path.name.lower().startswith(starts)]
+        files[name] = files[name] or [path for path in there if path.parent.name.lower().startswith(starts)]
+        if not files[name]:
+            raise DataError(f"{folder}: no JSON file of the subset {name} (a name like {starts[0]}*.json)")
+    return files
 
 
 def _item(subset: str, path: Path, row: Entry, ids: ContentIds) -> _Item:
@@ -124,8 +124,10 @@ def _item(subset: str, path: Path, row: Entry, ids: ContentIds) -> _Item:
 
 
 def _written(row: Entry, column: str) -> str:
-    """Return a text that may be empty: some models wrote no thinking, or nothing after it."""
+    """Return a text that may be empty or null: some models wrote no thinking, or nothing after it."""
     value = row.cells[column]
+    if value is None:
+        return ""
     if not isinstance(value, str):
         raise DataError(f"{row.where}: {column!r} should be a text, not {type(value).__name__}")
     return value

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from safemlrm.benchfiles import (
     check_counts,
     check_unique,
+    contents,
     filled,
     first_existing,
     known,
@@ -29,6 +30,8 @@ _EACH = 150
 _STEPS = 6
 _CATEGORIES = ("behavior", "object", "concept")
 _TEXTS = ("id", "scenario", "keywords", "step", "category", "instruction")
+#: Where the steps' pictures lie on the authors' drive, and where their scripts write them.
+_DRAWN = ("optimized_SD_images", "black_box/images")
 _HOMES = (".", "dataset", "dataset/hades", "MML/dataset/hades", "hades", "data")
 
 
@@ -72,8 +75,8 @@ def hades(folder: Path, *, step: Literal[0, 1, 2, 3, 4, 5] = 5) -> Iterator[Samp
     home = next((folder / name for name in _HOMES if any((folder / name).glob("*/data.json"))), None)
     if own is None and home is None:
         raise DataError(
-            f"{folder}: neither test-*.parquet (Hub) nor instructions/SCENARIO.json (the authors' drive) "
-            "nor SCENARIO/data.json is there"
+            f"{folder}: neither data/test-*.parquet (Hub) nor instructions/SCENARIO.json (the authors' drive) "
+            f"nor SCENARIO/data.json is there ({contents(folder)})"
         )
     if own is None and step != _STEPS - 1:
         raise DataError(f"{home}: this copy holds the final pictures (step 5) only, not step {step}")
@@ -105,7 +108,7 @@ def _scenario(where: str, cells: dict[str, Any]) -> str:
 
 def _from_drive(home: Path, scenario: str, step: int) -> Iterator[Sample]:
     path = first_existing(home, [f"instructions/{name}.json" for name in _spellings(scenario)])
-    pictures = picture_folder(home, [f"optimized_SD_images/{name}" for name in _spellings(scenario)])
+    pictures = picture_folder(home, [f"{place}/{name}" for place in _DRAWN for name in _spellings(scenario)])
     for where, record in _records(path or home / f"instructions/{scenario}.json", scenario):
         image = Image(path=str(pictures / str(record["id"]) / f"concat_opt_{step}.jpg"))
         yield _sample(where, scenario, record, image)

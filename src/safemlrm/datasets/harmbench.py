@@ -41,12 +41,7 @@ _IN_TEXT = {
 }
 _FUNCTIONAL = {"standard": 200, "copyright": 100, "contextual": 100}
 _HOMES = ("data/behavior_datasets", "behavior_datasets", ".", "data")
-_PICTURES = (
-    "data/multimodal_behavior_images",
-    "multimodal_behavior_images",
-    "data/behavior_datasets/multimodal_behavior_images",
-    "images",
-)
+_PICTURES = ("data/multimodal_behavior_images", "multimodal_behavior_images", "images")
 
 
 def _published(*, subset: str, functional: str) -> dict[str, int]:
@@ -88,7 +83,8 @@ def harmbench(
     name = f"harmbench_behaviors_{subset}_all.csv"
     path = one_of(folder, [f"{home}/{name}".removeprefix("./") for home in _HOMES])
     if subset == "multimodal":
-        yield from _with_picture(path, picture_folder(folder, _PICTURES))
+        beside = [str(home / "multimodal_behavior_images") for home in (path.parent.parent, path.parent)]
+        yield from _with_picture(path, picture_folder(folder, (*beside, *_PICTURES)))
     else:
         yield from (s for kind, s in _in_text(path) if functional in ("all", kind))
 

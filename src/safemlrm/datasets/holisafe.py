@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from safemlrm.benchcells import ALL, Entry, content_hash, count, distinct, entries, picture, root_of, tables
-from safemlrm.benchfiles import check_total
+from safemlrm.benchfiles import check_rows
 from safemlrm.plugin import dataset
 from safemlrm.records import Sample
 
@@ -18,8 +18,8 @@ _COLUMNS = ("id", "image", "query", "category", "subcategory", "type")
 _FILES = ("holisafe_bench.json", "data/holisafe_bench.json")
 
 
-def _published() -> dict[str, int]:
-    return {ALL: _ROWS}
+def _published(*, rows: int | None = None) -> dict[str, int]:
+    return {ALL: rows or _ROWS}
 
 
 @dataset(
@@ -35,16 +35,17 @@ def _published() -> dict[str, int]:
     metric="refusal rate on SSS; attack success rate on SSU, USU, UUU and SUU, and the mean of the four",
     benign="type SSS",
 )
-def holisafe(folder: Path) -> Iterator[Sample]:
+def holisafe(folder: Path, *, rows: int | None = None) -> Iterator[Sample]:
     """Yield 4,031 samples: the picture, then the question; type SSS is to be answered, the others refused.
 
     Reads `holisafe_bench.json` with its `images/` folder, or the Hub's parquet files. The scenario is the
     subcategory (19 of them). Several questions share a picture and differ in type: they are one group.
-    Raises `DataError` where the number of rows or a type is not a published one, or an id occurs twice.
-    The counts per type and subcategory are not confirmed and not checked.
+    Raises `DataError` where the number of rows or a type is not a published one, or an id occurs twice;
+    `rows` is the number of another version (a draft of the paper had 4,163). The counts per type and
+    subcategory are not confirmed and not checked.
     """
     paths = tables(folder, _FILES, split="test")
-    check_total(paths[0], count(paths, ("id", "type")), _ROWS)
+    check_rows(paths[0], count(paths, ("id", "type")), _ROWS, rows)
     root = root_of(paths[0])
     for row in distinct(entries(paths, _COLUMNS), "id"):
         kind = row.one_of("type", _TYPES)
@@ -61,8 +62,11 @@ def holisafe(folder: Path) -> Iterator[Sample]:
 
 
 def _shared_picture(row: Entry) -> str:
-    """Return what the rows of one picture have in common: its file name, or where there is none its content."""
+    """Return what the rows of one picture have in common: its content, or where that is a file the file's path.
+
+    The path beside a picture's bytes is no name: the Hub keeps the last part of it, or nothing.
+    """
     cell = row.cells["image"]
     if isinstance(cell, Mapping):
-        cell = cell.get("path") or cell.get("bytes")
+        cell = cell.get("bytes") or cell.get("path")
     return cell.removeprefix("images/") if isinstance(cell, str) else content_hash(cell or b"")

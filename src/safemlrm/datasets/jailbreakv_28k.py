@@ -63,7 +63,7 @@ def _published(*, subset: str) -> dict[str, int]:
     paper="arXiv 2404.03027",
     licence="MIT",
     source="https://huggingface.co/datasets/JailbreakV-28K/JailBreakV-28k",
-    folders=("JailBreakV-28k", "JailBreakV-28K", "JailBreakV_28K", "JailBreakV_28k", "jailbreakv_28k"),
+    folders=("JailBreakV-28k", "JailBreakV-28K", "JailBreakV_28K", "JailBreakV_28k", "jailbreakv_28k", "JailBreakV"),
     renderings=("jailbreakv",),
     published=_published,
     hub="JailbreakV-28K/JailBreakV-28k@f949ca582fff13d396ac8fce59596afafb2b78d3",

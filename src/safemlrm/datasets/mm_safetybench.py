@@ -14,6 +14,8 @@ from safemlrm.benchfiles import (
     check_counts,
     check_total,
     choose,
+    contents,
+    fingerprint,
     first_existing,
     known,
     parquet_parts,
@@ -66,7 +68,11 @@ PAPER_SCENARIOS: tuple[str, ...] = tuple(s for s in _SCENARIOS if s[:2] not in (
 
 _RENDERINGS = ("SD", "SD_TYPO", "TYPO")
 _TEXTS = ("data/processed_questions", "processed_questions")
-_PICTURES = ("data/imgs", "imgs", "MM-SafetyBench(imgs)", "data/MM-SafetyBench(imgs)")
+_PICTURES = tuple(
+    f"{home}{name}"
+    for name in ("imgs", "MM-SafetyBench(imgs)", "imgs/MM-SafetyBench(imgs)", "imgs/imgs")
+    for home in ("data/", "")
+)
 _TSV = ("MMSafetyBench.tsv", "data/MMSafetyBench.tsv")
 #: What VLMEvalKit writes before the question of its table.
 _TSV_PROMPT = "The question is : "
@@ -116,7 +122,7 @@ def mm_safetybench(
     `Changed Question`.
 
     VLMEvalKit's `MMSafetyBench.tsv` is read where neither is there, in its own order. It has one picture and
-    one text a row and no plain request: that text is goal and text, the picture belongs to it, and the
+    one text a row and no plain request: that text is goal, text and group, the picture belongs to it, and the
     rendering `vlmevalkit` is what VLMEvalKit sends. Which of the three pictures it holds is unverified, so
     a scenario may have its published number of rows or three times that.
 
@@ -129,7 +135,7 @@ def mm_safetybench(
         if table is None:
             raise DataError(
                 f"{folder}: neither {' nor '.join(_TEXTS)} (GitHub) nor data/*/Text_only.parquet (Hub) "
-                f"nor {_TSV[0]} (VLMEvalKit) is there"
+                f"nor {_TSV[0]} (VLMEvalKit) is there ({contents(folder)})"
             )
         if subset == "tiny":
             raise DataError(f"{table}: it has no question ids, so subset='tiny' cannot be taken from it")
@@ -178,7 +184,9 @@ def _check_ids(where: Path, scenario: str, found: Collection[str]) -> list[str]:
 def _from_github(folder: Path, texts: Path, scenario: str) -> Iterator[tuple[str, Sample]]:
     path = texts / f"{scenario}.json"
     records = read_records(path, _Record)
-    pictures = (first_existing(folder, _PICTURES) or folder / _PICTURES[0]) / scenario
+    pictures = first_existing(folder, [f"{home}/{scenario}" for home in _PICTURES])
+    if pictures is None:
+        pictures = (first_existing(folder, _PICTURES) or folder / _PICTURES[0]) / scenario
     for key in _check_ids(path, scenario, records):
         record, where = records[key], f"{path}, id {key!r}"
         # two published rows have stray blanks around their texts
@@ -241,7 +249,7 @@ def _from_tsv(path: Path) -> Iterator[Sample]:
         image = base64_picture(where, row.cells["image"])
         yield Sample(
             id=f"tsv_{index}",
-            group=f"tsv_{index}",
+            group=f"{scenario[:2]}_{fingerprint(question)}",
             dataset="mm_safetybench",
             scenario=scenario,
             goal=question,

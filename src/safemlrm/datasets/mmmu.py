@@ -69,7 +69,7 @@ def _published() -> dict[str, int]:
     source="https://huggingface.co/datasets/MMMU/MMMU (code: https://github.com/MMMU-Benchmark/MMMU)",
     folders=("MMMU", "mmmu"),
     published=_published,
-    hub="MMMU/MMMU",
+    hub="MMMU/MMMU@98e6ac0cb9b7b2cd2c991b85a50762edc4aedc68",
     metric="accuracy per subject: option letter or open answer by the authors' rules (capability.mark)",
     adversarial=False,
     benign="all 900 questions",

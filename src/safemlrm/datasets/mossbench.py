@@ -8,12 +8,23 @@ from pathlib import Path
 
 import msgspec
 
-from safemlrm.benchfiles import beneath, check_counts, check_unique, known, one_of, read_records, text, whole_number
+from safemlrm.benchfiles import (
+    beneath,
+    check_counts,
+    check_total,
+    check_unique,
+    known,
+    one_of,
+    read_records,
+    text,
+    whole_number,
+)
 from safemlrm.plugin import dataset
 from safemlrm.records import Image, Sample
 
 _TYPES = {"type 1": "Exaggerated Risk", "type 2": "Negated Harm", "type 3": "Counterintuitive Interpretation"}
 _EACH = 100
+#: Of the contrasts the sum and those of type 2 are known; the rest is as many as have a benign twin.
 _CONTRASTS = {"type 1": 100, "type 2": 44, "type 3": 100}
 _TABLE = "images_information/information.json"
 
@@ -53,20 +64,23 @@ def mossbench(folder: Path, *, contrast: bool = False) -> Iterator[Sample]:
     with another picture; where it has no picture of its own, it is asked with its twin's. Scenario is the
     authors' name of the type. Two pictures are WEBP under the name `.png`; bytes are passed on as they are.
     Raises `DataError` with file and id where ids or counts are not the published ones. The Hub's copy lacks
-    the table of types; use the repository. Unverified: that the contrasts of types 1 and 3 are 100 each (44
-    of type 2 and the sum of 244 are known).
+    the table of types; use the repository. Unverified, so not enforced: that the contrasts of types 1 and 3
+    are 100 each (44 of type 2 and the sum of 244 are known).
     """
     home = "data_contrast" if contrast else "data"
     places = (f"{home}/{_TABLE}",) if contrast else (f"{home}/{_TABLE}", _TABLE)
-    path = one_of(folder, places)
+    path = one_of(folder, places, anywhere=False)
     records = read_records(path, _Record)
-    expected = _CONTRASTS if contrast else dict.fromkeys(_TYPES, _EACH)
     pids = {key: whole_number(f"{path}, id {key!r}", "pid", record.pid) for key, record in records.items()}
     check_unique(path, "pid", pids.values())
     counts = Counter(
         known(f"{path}, id {key!r}", "over", record.metadata.over, _TYPES) for key, record in records.items()
     )
-    check_counts(path, counts, expected, "records")
+    if contrast:
+        check_total(path, counts.total(), sum(_CONTRASTS.values()), "records")
+        check_total(path, counts["type 2"], _CONTRASTS["type 2"], "records of 'type 2'")
+    else:
+        check_counts(path, counts, dict.fromkeys(_TYPES, _EACH), "records")
     homes = [path.parent.parent]
     if contrast:
         homes.append(folder / "data")

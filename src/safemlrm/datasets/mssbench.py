@@ -8,11 +8,23 @@ from typing import Literal
 
 import msgspec
 
-from safemlrm.benchfiles import beneath, check_total, check_unique, decode_json, fingerprint, one_of, read_json, text
+from safemlrm.benchcells import ALL
+from safemlrm.benchfiles import (
+    beneath,
+    check_rows,
+    check_unique,
+    decode_json,
+    fingerprint,
+    one_of,
+    picture_folder,
+    read_json,
+    text,
+)
 from safemlrm.errors import DataError
 from safemlrm.plugin import dataset
 from safemlrm.records import Expected, Image, Sample, user
 
+#: entries, and requests of each
 _CHAT, _QUERIES = 300, 2
 _EMBODIED, _PARAPHRASES = 76, 5
 
@@ -55,10 +67,10 @@ class _File(msgspec.Struct, frozen=True):
     embodied: list[msgspec.Raw]
 
 
-def _published(*, subset: str, paraphrases: bool) -> dict[str, int]:
+def _published(*, subset: str, paraphrases: bool, rows: int | None = None) -> dict[str, int]:
     chat = _CHAT * _QUERIES * 2
     embodied = _EMBODIED * 2 * (_PARAPHRASES if paraphrases else 1)
-    return {"all": {"chat": chat, "embodied": embodied, "all": chat + embodied}[subset]}
+    return {ALL: rows or {"chat": chat, "embodied": embodied, "all": chat + embodied}[subset]}
 
 
 @dataset(
@@ -75,7 +87,11 @@ def _published(*, subset: str, paraphrases: bool) -> dict[str, int]:
     benign="every request with its safe picture",
 )
 def mssbench(
-    folder: Path, *, subset: Literal["all", "chat", "embodied"] = "all", paraphrases: bool = True
+    folder: Path,
+    *,
+    subset: Literal["all", "chat", "embodied"] = "all",
+    paraphrases: bool = True,
+    rows: int | None = None,
 ) -> Iterator[Sample]:
     """Yield each request twice, with its safe and its unsafe picture: 1,200 of chat, 760 of the household robot.
 
@@ -83,29 +99,32 @@ def mssbench(
     robot). All samples of a pair of pictures share a `group`. `paraphrases=False` takes the one instruction
     per task instead of its five wordings: 152 instead of 760. Texts are as published, with stray `**` and
     `:`. The rendering `instruction_following` has the authors' prompt before the text. Scenario is the
-    authors' `Type` or `category`; how many each has is not published, the totals are checked. The table has
-    no ids: they are made of the pictures' names and the texts. Raises `DataError` with file and entry.
+    authors' `Type` or `category`; how many each has is not published. The table has no ids: they are made of
+    the pictures' names and the texts. Raises `DataError` with file and entry, or where the samples are not as
+    many as reported (the paper counts 1,820); `rows` is the number of samples of another version.
     """
     path = one_of(folder, ("combined.json", "combine.json", "data/combined.json", "data/combine.json"))
     document = read_json(path, _File)
-    check_total(path, len(document.chat), _CHAT, "entries of 'chat'")
-    check_total(path, len(document.embodied), _EMBODIED, "entries of 'embodied'")
     samples: list[Sample] = []
     if subset != "embodied":
+        home = picture_folder(path.parent, ("chat", str(folder / "chat")), ("chat.zip",))
         for number, raw in enumerate(document.chat, start=1):
             where = f"{path}, chat {number}"
-            samples += _chat(where, path.parent / "chat", decode_json(raw, _Chat, where))
+            samples += _chat(where, home, decode_json(raw, _Chat, where))
     if subset != "chat":
+        home = picture_folder(path.parent, ("embodied", str(folder / "embodied")), ("embodied.zip",))
         for number, raw in enumerate(document.embodied, start=1):
             where = f"{path}, embodied {number}"
-            samples += _embodied(where, path.parent / "embodied", decode_json(raw, _Embodied, where), paraphrases)
+            samples += _embodied(where, home, decode_json(raw, _Embodied, where), paraphrases)
+    what = f"samples of {len(document.chat)} entries of 'chat' and {len(document.embodied)} of 'embodied'"
+    check_rows(path, len(samples), _published(subset=subset, paraphrases=paraphrases)[ALL], rows, what)
     check_unique(path, "the pair of pictures with its text", (sample.id for sample in samples))
     yield from samples
 
 
 def _chat(where: str, home: Path, entry: _Chat) -> Iterator[Sample]:
-    if len(entry.queries) != _QUERIES:
-        raise DataError(f"{where}: expected {_QUERIES} queries, got {len(entry.queries)}")
+    if not entry.queries:
+        raise DataError(f"{where}: 'queries' is empty")
     pair = f"chat_{Path(entry.safe_image_path).stem}_{Path(entry.unsafe_image_path).stem}"
     task = fingerprint("".join(entry.queries))[:6]
     for number, query in enumerate(entry.queries):
@@ -120,8 +139,8 @@ def _embodied(where: str, home: Path, entry: _Embodied, paraphrases: bool) -> It
     if paraphrases:
         worded = {"safe": entry.safe_instructions, "unsafe": entry.unsafe_instructions}
         for side, texts in worded.items():
-            if len(texts) != _PARAPHRASES:
-                raise DataError(f"{where}: expected {_PARAPHRASES} {side} instructions, got {len(texts)}")
+            if not texts:
+                raise DataError(f"{where}: '{side}_instructions' is empty")
     pair = f"embodied_{Path(entry.safe).stem}_{Path(entry.unsafe).stem}"
     task = fingerprint(entry.safe_instruction + entry.unsafe_instruction)[:6]
     for side, name, expected in _sides(entry.safe, entry.unsafe, "refuse"):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from safemlrm.benchfiles import (
     check_counts,
     check_unique,
+    contents,
     first_existing,
     known,
     parquet_parts,
@@ -83,7 +84,9 @@ def msts(
     elif files:
         where, samples = files[0].parent, _from_parquet(files, language)
     else:
-        raise DataError(f"{folder}: neither data/prompts/{name} nor {language}-*.parquet is there")
+        raise DataError(
+            f"{folder}: neither data/prompts/{name} nor data/{language}-*.parquet is there ({contents(folder)})"
+        )
     wanted = _KINDS if kind == "all" else (kind,)
     if language != "english" and kind == "intention" and path is not None:
         raise DataError(f"{where}: the authors publish no intentions in {language}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from safemlrm.benchcells import ALL, Entry, content_hash, distinct, entries, picture, root_of, tables
-from safemlrm.benchfiles import check_counts, check_total
+from safemlrm.benchfiles import check_counts, check_rows, check_total, first_existing
 from safemlrm.errors import DataError
 from safemlrm.plugin import dataset
 from safemlrm.records import Sample
@@ -24,8 +24,8 @@ _NAMES = {
 _HOMES = ("", "dataset/", "data/")
 
 
-def _published(*, subset: str) -> dict[str, int]:
-    return {ALL: _ROWS[subset]}
+def _published(*, subset: str, rows: int | None = None) -> dict[str, int]:
+    return {ALL: rows or _ROWS[subset]}
 
 
 @dataset(
@@ -44,24 +44,35 @@ def _published(*, subset: str) -> dict[str, int]:
     metric="a model's scores of harm, alignment and detail, 1 to 5 each; success from 3",
     adversarial=False,
 )
-def omnisafebench_mm(folder: Path, *, subset: Literal["full", "sample"] = "full") -> Iterator[Sample]:
+def omnisafebench_mm(
+    folder: Path, *, subset: Literal["full", "sample"] = "full", rows: int | None = None
+) -> Iterator[Sample]:
     """Yield 1,500 samples (the picture, then the request), or the two that the GitHub repository shows.
 
     The scenario is the subcategory. Each request exists in three styles, but no published field ties the
     three together: only rows with the same text of one subcategory share a group.
     Raises `DataError` where rows, styles or ids are not as published, or the full set has not 50
-    subcategories of 30 rows. The full set's layout is known by description only; parquet with inline
-    pictures and JSON with `image_path` are both read.
+    subcategories of 30 rows; `rows` is the number of another version. The full set's layout is known by
+    description only; parquet with inline pictures and JSON with `image_path` are both read.
     """
-    files = [home + name for name in _NAMES[subset] for home in _HOMES]
-    paths = tables(folder, files, split="train" if subset == "full" else None)
+    paths = _tables(folder, subset)
     counts = Counter(_check(row) for row in entries(paths, _COLUMNS))
-    check_total(paths[0], counts.total(), _ROWS[subset])
-    if subset == "full":
+    check_rows(paths[0], counts.total(), _ROWS[subset], rows)
+    if subset == "full" and rows is None:
         check_total(paths[0], len(counts), _SUBCATEGORIES, "subcategories")
         check_counts(paths[0], counts, dict.fromkeys(counts, _PER_SUBCATEGORY))
     for row in distinct(entries(paths, _COLUMNS, ("image", "image_path")), "id"):
         yield _sample(row, root_of(paths[0]))
+
+
+def _tables(folder: Path, subset: str) -> list[Path]:
+    files = [home + name for name in _NAMES[subset] for home in _HOMES]
+    try:
+        return tables(folder, files, split="train" if subset == "full" else None)
+    except DataError as error:
+        sample = first_existing(folder, [home + _NAMES["sample"][0] for home in _HOMES])
+        hint = f"; {sample.name} is the sample of two rows: subset='sample'" if sample and subset == "full" else ""
+        raise DataError(f"{error}{hint}") from error
 
 
 def _check(row: Entry) -> str:

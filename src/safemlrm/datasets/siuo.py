@@ -56,7 +56,8 @@ def siuo(folder: Path) -> Iterator[Sample]:
     not read. Raises `DataError` with file and item where ids or counts are not the published ones.
     """
     path = one_of(folder, ("siuo_gen.json", "data/siuo_gen.json"))
-    pictures = picture_folder(folder, ("images", "data/images"), ("images.zip", "data/images.zip", "SIUO.zip"))
+    homes = [str(home / "images") for home in (path.parent, folder, folder / "data")]
+    pictures = picture_folder(folder, homes, ("images.zip", "data/images.zip", "SIUO.zip"))
     items = read_items(path, _Item)
     check_counts(path, Counter(item.category for item in items), _CATEGORIES, "items")
     check_unique(path, "question_id", (item.question_id for item in items))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from safemlrm.benchcells import ALL, ContentIds, count, entries, picture, tables
-from safemlrm.benchfiles import check_total, fingerprint
+from safemlrm.benchfiles import check_rows, fingerprint
 from safemlrm.errors import DataError
 from safemlrm.plugin import dataset
 from safemlrm.records import Sample
@@ -16,10 +16,10 @@ _TEST_ROWS = 265
 _CONFIGS = {"harm": "test", "help": "test", "train": "default", "validation": "validation"}
 
 
-def _published(*, subset: str) -> dict[str, int]:
-    if subset not in ("harm", "help"):
+def _published(*, subset: str, rows: int | None = None) -> dict[str, int]:
+    if subset not in ("harm", "help") and rows is None:
         raise DataError(f"spa_vl(subset={subset!r}): its size is not known without its files")
-    return {ALL: _TEST_ROWS}
+    return {ALL: rows or _TEST_ROWS}
 
 
 @dataset(
@@ -33,20 +33,22 @@ def _published(*, subset: str) -> dict[str, int]:
     hub="sqrti/SPA-VL",
     metric="share of unsafe replies on harm (GPT-4V, pairwise in the paper), win rate on help",
 )
-def spa_vl(folder: Path, *, subset: Literal["harm", "help", "train", "validation"] = "harm") -> Iterator[Sample]:
+def spa_vl(
+    folder: Path, *, subset: Literal["harm", "help", "train", "validation"] = "harm", rows: int | None = None
+) -> Iterator[Sample]:
     """Yield the samples of one part: the picture, then the question; the scenario is `class2` (13 categories).
 
     `harm` is to be refused. `help` asks the same kind of questions and is scored by a win rate: it is no
     benign control, so it is expected to `warn`, never counted as over-refusal. `train` and `validation`
     are for tuning (split `tune`). The files have no ids: an id is made of question and picture, and the
     same question about several pictures is one group.
-    Raises `DataError` where a test part has not 265 rows. The sizes of the others, and the names of the
-    categories, are not confirmed and not checked.
+    Raises `DataError` where a test part has not 265 rows; `rows` is the number of another version. The sizes
+    of the other parts, and the names of the categories, are not confirmed and not checked.
     """
     paths = tables(folder, split=subset, config=_CONFIGS[subset])
     test = subset in ("harm", "help")
-    if test:
-        check_total(paths[0], count(paths, ("question",)), _TEST_ROWS)
+    if test or rows is not None:
+        check_rows(paths[0], count(paths, ("question",)), _TEST_ROWS, rows)
     ids = ContentIds()
     for row in entries(paths, ("image", "question", "class2")):
         question, image = row.text("question"), picture(row, "image", folder)

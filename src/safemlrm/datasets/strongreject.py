@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from safemlrm.benchcells import entries, tables
-from safemlrm.benchfiles import check_counts, check_total, fingerprint
+from safemlrm.benchcells import ALL, ContentIds, entries, tables
+from safemlrm.benchfiles import check_counts, check_rows, fingerprint
+from safemlrm.errors import DataError
 from safemlrm.plugin import dataset
 from safemlrm.records import Sample
 
@@ -20,11 +21,10 @@ _CATEGORIES = {
     "Violence": 54,
 }
 _FILES = tuple(f"{home}strongreject_dataset.csv" for home in ("strongreject_dataset/", "data/", ""))
-_DISTINCT = "distinct forbidden_prompt cells (a circulating copy has other texts there)"
 
 
-def _published() -> dict[str, int]:
-    return dict(_CATEGORIES)
+def _published(*, rows: int | None = None) -> dict[str, int]:
+    return dict(_CATEGORIES) if rows is None else {ALL: rows}
 
 
 @dataset(
@@ -38,21 +38,32 @@ def _published() -> dict[str, int]:
     metric="rubric: refusal 0 or 1, convincingness 1 to 5, specificity 1 to 5, as one score from 0 to 1",
     adversarial=False,
 )
-def strongreject(folder: Path) -> Iterator[Sample]:
+def strongreject(folder: Path, *, rows: int | None = None) -> Iterator[Sample]:
     """Yield 313 text samples in the order of the file.
 
     The file has no ids, so an id is made of the prompt. Raises `DataError` where the counts per category
-    are not the published ones or the prompts are not all distinct (a circulating copy has its prompt
-    column replaced; a copy with 313 other, distinct prompts cannot be told from this, no hash is published).
+    are not the published ones (`rows` is the number of another version), or where most prompts occur twice:
+    a circulating copy has its prompt column replaced. A copy with 313 other, distinct prompts is told from
+    this one by its hash alone.
     """
     path = tables(folder, _FILES)[0]
     table = list(entries(path, ("category", "source", "forbidden_prompt")))
-    check_total(path, len(table), sum(_CATEGORIES.values()))
-    check_counts(path, Counter(row.text("category") for row in table), _CATEGORIES)
-    check_total(path, len({row.text("forbidden_prompt").strip() for row in table}), len(table), _DISTINCT)
-    for row in table:
-        prompt = row.text("forbidden_prompt")
-        name = fingerprint(prompt)
+    check_rows(path, len(table), sum(_CATEGORIES.values()), rows)
+    if rows is None:
+        check_counts(path, Counter(row.text("category") for row in table), _CATEGORIES)
+    prompts = [row.text("forbidden_prompt") for row in table]
+    if 2 * len(set(prompts)) < len(prompts):
+        raise DataError(
+            f"{path}: {len(prompts)} rows and {len(set(prompts))} distinct forbidden_prompt cells: "
+            "a copy whose prompts were replaced. Take the file of the authors' repository."
+        )
+    ids = ContentIds()
+    for row, prompt in zip(table, prompts, strict=True):
         yield Sample(
-            id=name, group=name, dataset="strongreject", scenario=row.text("category"), goal=prompt, text=prompt
+            id=ids.keep(fingerprint(prompt)),
+            group=fingerprint(prompt),
+            dataset="strongreject",
+            scenario=row.text("category"),
+            goal=prompt,
+            text=prompt,
         )

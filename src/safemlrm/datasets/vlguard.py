@@ -81,7 +81,7 @@ def _published(*, subset: str, split: str, by: str) -> dict[str, int]:
     source="https://huggingface.co/datasets/ys-zong/VLGuard, or https://github.com/ys-zong/VLGuard (commit a2f85c9)",
     folders=("VLGuard", "VLGuard-main", "vlguard"),
     published=_published,
-    hub="ys-zong/VLGuard",
+    hub="ys-zong/VLGuard@b0be37a1ab7accb14e10d6a0ec3ce62cfaff2d46",
     gate="terms to accept, at once, on https://huggingface.co/datasets/ys-zong/VLGuard",
     metric="attack success rate by key words (unsafes, safe_unsafes); win rate by GPT-4V (safe_safes)",
     benign="the subset safe_safes: 558 safe requests about safe pictures",
@@ -102,23 +102,32 @@ def vlguard(
     counts are not the published ones. Unverified: that train.json has test.json's shape; it is checked.
     """
     path = one_of(folder, (f"{split}.json", f"data/{split}.json"))
-    pictures = picture_folder(folder, (split, f"data/{split}"), (f"{split}.zip", f"data/{split}.zip"))
+    pictures = _pictures(folder, path.parent, split)
     items = []
     for number, raw in enumerate(read_json(path, list[msgspec.Raw]), start=1):
         where = f"{path}, item {number}"
         items.append((where, decode_json(raw, _Item, where)))
     _check(path, split, [item for _, item in items])
+    places = Counter(_place(item) for _, item in items)
     for name in ("unsafes", "safe_unsafes", "safe_safes"):
         if subset in ("all", name):
             for where, item in items:
                 if item.safe == (name != "unsafes"):
-                    yield _sample(where, pictures, item, name, split, by)
+                    place = _place(item) if places[_place(item)] == 1 else item.image
+                    yield _sample(where, pictures, item, name, place if split == "test" else f"train/{place}", by)
+
+
+def _pictures(folder: Path, beside: Path, split: str) -> Path:
+    homes = [str(home / split) for home in (beside, beside / "VLGuard", folder, folder / "data")]
+    found = picture_folder(folder, homes, (f"{split}.zip", f"data/{split}.zip"))
+    # the archive may have been unpacked into a folder of its own name
+    return found / split if (found / split).is_dir() else found
 
 
 def _check(path: Path, split: str, items: list[_Item]) -> None:
     safe = Counter("safe" if item.safe else "unsafe" for item in items)
     check_counts(path, safe, {"safe": _SAFE[split], "unsafe": _UNSAFE[split]}, "items")
-    check_unique(path, "id", (_place(item) for item in items))
+    check_unique(path, "(id, image)", ((item.id, item.image) for item in items))
     if split == "test":
         unsafe = [item for item in items if not item.safe]
         check_counts(path, Counter(str(i.harmful_category) for i in unsafe), _CATEGORIES, "items")
@@ -126,11 +135,14 @@ def _check(path: Path, split: str, items: list[_Item]) -> None:
 
 
 def _place(item: _Item) -> str:
-    """Return what names an item: ids are those of the pictures' sources, so they count within one source."""
+    """Return what names an item: ids are those of the pictures' sources, so they count within one source.
+
+    Where even there two items have one id, which is not promised, the picture's path names them.
+    """
     return f"{item.image.split('/')[0]}/{item.id}"
 
 
-def _sample(where: str, pictures: Path, item: _Item, name: str, split: Split, by: str) -> Sample:
+def _sample(where: str, pictures: Path, item: _Item, name: str, place: str, by: str) -> Sample:
     field = {"unsafes": "instruction", "safe_unsafes": "unsafe_instruction", "safe_safes": "safe_instruction"}[name]
     expected_pairs = 1 if name == "unsafes" else 2
     asked = [pair for pair in item.pairs if getattr(pair, field)]
@@ -141,7 +153,6 @@ def _sample(where: str, pictures: Path, item: _Item, name: str, split: Split, by
     if name == "unsafes":
         chosen = item.harmful_subcategory if by == "subcategory" else item.harmful_category
         scenario = text(where, f"harmful_{by}", chosen)
-    place = _place(item) if split == "test" else f"train/{_place(item)}"
     return Sample(
         id=f"{place}/{name}",
         group=place,
@@ -152,5 +163,5 @@ def _sample(where: str, pictures: Path, item: _Item, name: str, split: Split, by
         images=(Image(path=str(beneath(where, pictures, item.image))),),
         expected="answer" if name == "safe_safes" else "refuse",
         reference=(asked[0].response or None) if name == "safe_safes" else None,
-        split="tune" if split == "train" else "test",
+        split="tune" if place.startswith("train/") else "test",
     )

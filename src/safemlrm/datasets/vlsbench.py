@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from safemlrm.benchcells import content_hash
 from safemlrm.benchfiles import (
     beneath,
     check_counts,
     check_total,
     check_unique,
+    contents,
     first_existing,
     known,
     parquet_parts,
@@ -62,8 +64,9 @@ def vlsbench(folder: Path) -> Iterator[Sample]:
 
     Reads `data.json` with `imgs/`, or the Hub's newer parquet files. Of the 2,241 published rows number 1685
     has an empty instruction: it is left out, and any other empty one is refused. Rows of one picture share a
-    `group`. Raises `DataError` with file and row where ids, counts or categories are not the published
-    ones. Unverified: the columns of the parquet files, and whether they still hold row 1685; both is allowed.
+    `group`: the picture's path, or where the table holds the picture and no path, its content.
+    Raises `DataError` with file and row where ids, counts or categories are not the published ones.
+    Unverified: the columns of the parquet files, and whether they still hold row 1685; both is allowed.
     """
     table = first_existing(folder, ("data.json", "data/data.json"))
     files = parquet_parts(folder, "train")
@@ -73,7 +76,7 @@ def vlsbench(folder: Path) -> Iterator[Sample]:
     elif files:
         yield from _from_parquet(files)
     else:
-        raise DataError(f"{folder}: neither data.json nor train-*.parquet is there")
+        raise DataError(f"{folder}: neither data.json nor data/train-*.parquet is there ({contents(folder)})")
 
 
 def _from_json(folder: Path, table: Path) -> Iterator[Sample]:
@@ -93,7 +96,8 @@ def _from_parquet(files: list[Path]) -> Iterator[Sample]:
     _check(files[0].parent, rows, dropped=len(rows) == _ROWS - 1)
     for where, cells in read_parquet(files, (*columns, "image"), optional=("image_path",)):
         if not _dropped(where, cells):
-            yield _sample(where, cells, picture(where, cells["image"]), cells.get("image_path"))
+            image = picture(where, cells["image"])
+            yield _sample(where, cells, image, cells.get("image_path") or content_hash(image.data or b""))
 
 
 def _check(place: Path, rows: list[tuple[str, dict[str, Any]]], *, dropped: bool) -> None:
@@ -123,11 +127,11 @@ def _dropped(where: str, row: dict[str, Any]) -> bool:
     return True
 
 
-def _sample(where: str, row: dict[str, Any], image: Image, name: str | None) -> Sample:
+def _sample(where: str, row: dict[str, Any], image: Image, name: str) -> Sample:
     key, instruction = _id(where, row), text(where, "instruction", row.get("instruction"))
     return Sample(
         id=str(key),
-        group=name or str(key),
+        group=name,
         dataset="vlsbench",
         scenario=row["category"],
         goal=instruction,

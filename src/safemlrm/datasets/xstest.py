@@ -50,7 +50,7 @@ def _published() -> dict[str, int]:
     source="https://github.com/paul-rottger/xstest (commit d7bb5bd), or https://huggingface.co/datasets/Paul/XSTest",
     folders=("xstest", "exaggerated-safety", "XSTest", "xstest-main", "exaggerated-safety-main"),
     published=_published,
-    hub="Paul/XSTest",
+    hub="Paul/XSTest@f600c994b256f12867dfa5b3eb3d545a3e62f8b5",
     metric="share of full and partial refusals on the 250 safe prompts; full compliance on the 200 unsafe ones",
     adversarial=False,
     benign="the 250 prompts labelled safe",
@@ -65,7 +65,9 @@ def xstest(folder: Path) -> Iterator[Sample]:
     path = tables(folder, _FILES, split="train")[0]
     table = list(entries(path, ("prompt", "type"), (*_IDS, "label")))
     check_counts(path, Counter(row.one_of("type", _TYPES) for row in table), _published())
-    column = _IDS[0] if _IDS[0] in table[0].cells else _IDS[1]
+    column = next((name for name in _IDS if name in table[0].cells), None)
+    if column is None:
+        raise DataError(f"{path}, row 1: no column {' or '.join(_IDS)}")
     for row in distinct(table, column):
         key = row.key(column)
         yield Sample(
