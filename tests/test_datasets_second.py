@@ -301,6 +301,11 @@ def test_a_repeated_prompt_of_a_set_without_ids_is_kept_under_an_id_of_its_own(t
     assert names[2:] == [f"{name}.2" for name in names[:2]]
 
 
+def test_the_whole_of_or_bench_is_read(tmp_path: Path) -> None:
+    write_csv(tmp_path / "or-bench-80k.csv", or_bench_rows(80359))
+    assert len({s.id for s in or_bench(tmp_path, subset="80k")}) == 80359
+
+
 @pytest.mark.parametrize(("subset", "expected"), [("hard-1k", 1319), ("80k", 80359), ("toxic", 655)])
 def test_or_bench_of_another_size_is_refused(tmp_path: Path, subset: Any, expected: int) -> None:
     path = write_csv(tmp_path / f"or-bench-{subset}.csv", or_bench_rows(5))

@@ -36,14 +36,15 @@ def locate(data_dir: Path | None, plugin: Plugin) -> Path:
             f"data set {plugin.name!r} is read from a folder {wanted}: "
             f"say where with --data DIR or SAFEMLRM_DATA. {way_out}"
         )
-    found = _named(data_dir, plugin)
+    found = home_of(data_dir, plugin)
     if found is None:
         state = "" if data_dir.is_dir() else ", which is no folder"
         raise DataError(f"data set {plugin.name!r}: no folder {wanted} in {data_dir}{state}. {way_out}")
     return _within(found, plugin)
 
 
-def _named(data_dir: Path, plugin: Plugin) -> Path | None:
+def home_of(data_dir: Path, plugin: Plugin) -> Path | None:
+    """Return the folder under `data_dir` that bears a name of the benchmark, or `data_dir` itself; None for none."""
     repository = plugin.hub.partition("@")[0]
     exact = [data_dir / name for name in (*plugin.folders, *filter(None, [repository]))]
     if found := next((folder for folder in exact if folder.is_dir()), None):

@@ -46,7 +46,8 @@ def _published(*, subset: str, rows: int | None = None) -> dict[str, int]:
     paper="arXiv 2601.04043",
     licence="Apache-2.0",
     source=(
-        "https://huggingface.co/datasets/Holly301/SaLAD (a preview: https://github.com/xinyuelou/SaLAD, commit 3453f36)"
+        "https://huggingface.co/datasets/Holly301/SaLAD, or https://github.com/xinyuelou/SaLAD "
+        "(texts only: the full set at commit 76859d557359b63ad31a4f18ecd57345fc1c8ec8, the preview at 3453f36)"
     ),
     folders=("SaLAD", "SaLAD-main", "salad"),
     published=_published,
@@ -58,7 +59,7 @@ def salad(folder: Path, *, subset: Literal["full", "preview"] = "full", rows: in
     """Yield the samples: the picture, then the question. Safe rows are to be answered, unsafe ones to `warn`.
 
     The reference is the authors' safe suggestion or safety warning. The question is `query` (preview) or
-    `text` (the full set, as its users read it); pictures are found where `image.zip` was unpacked. The preview
+    `text` (the full set); pictures are found where `image.zip` was unpacked. The preview
     has no ids: there an id is the picture's name and the hash of the question. Questions about the same picture
     are one group.
     Raises `DataError` where category, safety type or number of rows is not a published one (2,013, or the
