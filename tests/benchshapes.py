@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,21 @@ from safemlrm.registry import find
 
 DRAWN = next(iter(specimen(Path()))).released["SD_TYPO"].images()[0].read()
 Cell = dict[str, Any]
+Rows = list[Cell]
+Loader = Callable[..., Iterator[Sample]]
+#: A picture as the Hub's parquet files hold it.
+CELL: Cell = {"bytes": DRAWN, "path": "1.png"}
 
 
-def refused(samples: Iterator[Any], *words: str) -> None:
+def refused(samples: Iterable[object], *words: str) -> None:
+    """Assert that reading raises a `DataError` whose message holds all of these words."""
     with pytest.raises(DataError) as caught:
         list(samples)
     for word in words:
         assert word in str(caught.value)
 
 
-def write_csv(path: Path, rows: list[dict[str, str]], ends: str = "\n", separator: str = ",") -> Path:
+def write_csv(path: Path, rows: Rows, ends: str = "\n", separator: str = ",") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator=ends, delimiter=separator)
@@ -43,9 +48,9 @@ def write_json(path: Path, document: Any) -> Path:
     return path
 
 
-def write_parquet(path: Path, rows: list[Cell]) -> Path:
+def write_parquet(path: Path, rows: Rows, schema: dict[str, Any] | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pl.DataFrame(rows).write_parquet(path)
+    pl.DataFrame(rows, schema_overrides=schema).write_parquet(path)
     return path
 
 

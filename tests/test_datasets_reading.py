@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchshapes import DRAWN, published, refused, write_parquet
+from safemlrm.benchcells import ALL
 from safemlrm.benchfiles import (
     base64_picture,
     beneath,
@@ -34,7 +35,7 @@ from safemlrm.benchfiles import (
     zip_pictures,
 )
 from safemlrm.errors import DataError, UnknownName
-from safemlrm.registry import find
+from safemlrm.registry import find, names
 
 # --- shared reading
 
@@ -176,24 +177,58 @@ def test_a_broken_or_bloated_zip_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 # --- what every one of them declares
 
-MINE = [
-    *("figstep_safebench", "mm_safetybench", "hades", "jailbreakv_28k", "harmbench", "siuo", "mssbench"),
-    *("vlsbench", "mossbench", "msts", "vlguard"),
-]
+PUBLISHED = [name for name in names("dataset") if find("dataset", name).folders]
 
 
-@pytest.mark.parametrize("name", MINE)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_it_declares_where_it_comes_from_and_how_it_is_scored(name: str) -> None:
     plugin = find("dataset", name)
+    assert plugin.paper.startswith("arXiv ")
     assert plugin.source.startswith("https://")
-    assert all((plugin.paper, plugin.licence, plugin.metric, plugin.folders))
+    assert plugin.licence and plugin.metric and name in plugin.folders
     assert plugin.function.__doc__ and "Raises `DataError`" in plugin.function.__doc__
     assert sum(published(name).values()) > 0
 
 
-@pytest.mark.parametrize("name", MINE)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_an_empty_folder_is_refused_with_its_path(tmp_path: Path, name: str) -> None:
     plugin = find("dataset", name)
     refused(plugin.function(tmp_path, **plugin.bind({})), str(tmp_path))
     shutil.rmtree(tmp_path)
     refused(plugin.function(tmp_path, **plugin.bind({})), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "total"),
+    [
+        ("advbench", {}, 520),
+        ("beavertails_v", {}, 1180),
+        ("guardtrace", {}, 2000),
+        ("holisafe", {}, 4031),
+        ("jbb_behaviors", {}, 200),
+        ("jbb_behaviors", {"subset": "benign"}, 100),
+        ("mathvista", {}, 1000),
+        ("mir_safetybench", {}, 2676),
+        ("mis", {}, 2285),
+        ("holisafe", {"rows": 4163}, 4163),
+        ("mmmu", {}, 900),
+        ("omnisafebench_mm", {}, 1500),
+        ("or_bench", {"subset": "80k"}, 80359),
+        ("salad", {}, 2013),
+        ("spa_vl", {}, 265),
+        ("strongreject", {}, 313),
+        ("xstest", {}, 450),
+    ],
+)
+def test_a_study_can_be_planned_without_the_files(name: str, params: dict[str, Any], total: int) -> None:
+    assert sum(published(name, **params).values()) == total
+
+
+@pytest.mark.parametrize(("name", "params"), [("beavertails_v", {"split": "train"}), ("spa_vl", {"subset": "train"})])
+def test_a_training_part_of_unknown_size_cannot_be_planned(name: str, params: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="not known without its files"):
+        published(name, **params)
+
+
+def test_only_the_total_is_promised_where_the_scenarios_are_not_published() -> None:
+    assert list(published("holisafe")) == [ALL]
