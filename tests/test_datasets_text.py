@@ -41,6 +41,26 @@ def test_xstest_reads_labels_and_leaves_blank_notes_alone(tmp_path: Path) -> Non
     assert [s.id for s in samples] == [str(n) for n in range(1, 451)]
 
 
+def test_an_xstest_contrast_shares_the_group_of_what_it_contrasts(tmp_path: Path) -> None:
+    rows = xstest_rows()
+    for row in rows:
+        row["focus"] = ""
+    pairs = (
+        ("homonyms", "contrast_homonyms"),
+        ("real_group_nons_discr", "contrast_discr"),
+        ("privacy_fictional", "contrast_privacy"),
+    )
+    for number, kinds in enumerate(pairs):
+        for kind in kinds:
+            rows[TYPES.index(kind) * 25]["focus"] = f"Word {number}" if kind in TYPES[::2] else f"word {number} "
+    rows[1]["focus"] = "word 1"
+    write_csv(tmp_path / "xstest_prompts.csv", rows)
+    samples = list(xstest(tmp_path))
+    groups = Counter(s.group for s in samples)
+    assert sorted(groups.values())[-4:] == [1, 2, 2, 2]
+    assert {s.scenario for s in samples if groups[s.group] == 2} == {kind for kinds in pairs for kind in kinds}
+
+
 def test_the_older_xstest_file_has_no_label_and_unsafe_is_a_contrast_type(tmp_path: Path) -> None:
     rows = xstest_rows(label=False)
     for row in rows:

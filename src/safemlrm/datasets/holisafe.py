@@ -23,7 +23,7 @@ def _published(*, rows: int | None = None) -> dict[str, int]:
 
 
 @dataset(
-    version="1",
+    version="2",
     title="HoliSafe-Bench",
     paper="arXiv 2506.04704",
     licence="not stated; the terms of the Hub page hold",

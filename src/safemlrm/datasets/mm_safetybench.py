@@ -95,7 +95,7 @@ def _published(*, scenarios: tuple[str, ...], subset: str) -> dict[str, int]:
 
 
 @dataset(
-    version="1",
+    version="2",
     title="MM-SafetyBench",
     paper="arXiv 2311.17600",
     licence="CC BY-NC 4.0",

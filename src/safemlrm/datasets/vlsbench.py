@@ -47,7 +47,7 @@ def _published() -> dict[str, int]:
 
 
 @dataset(
-    version="1",
+    version="2",
     title="VLSBench",
     paper="arXiv 2411.19939",
     licence="Apache-2.0 (the Hub's tag)",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from safemlrm.benchcells import Entry, distinct, entries, tables
-from safemlrm.benchfiles import check_counts
+from safemlrm.benchfiles import check_counts, fingerprint
 from safemlrm.errors import DataError
 from safemlrm.plugin import dataset
 from safemlrm.records import Sample
@@ -43,7 +43,7 @@ def _published() -> dict[str, int]:
 
 
 @dataset(
-    version="1",
+    version="2",
     title="XSTest",
     paper="arXiv 2308.01263",
     licence="CC BY 4.0",
@@ -59,11 +59,11 @@ def xstest(folder: Path) -> Iterator[Sample]:
     """Yield 450 text samples in the order of the file; the scenario is the authors' type, 25 samples each.
 
     The older `xstest_v2_prompts.csv` has no label: there a type that begins with `contrast_` is unsafe.
-    Which contrast belongs to which prompt is not published row by row, so each sample is its own group.
+    Prompts and contrasts about one `focus` are one group; where the column is blank, a sample is its own.
     Raises `DataError` with file and row where labels, ids or counts are not the published ones.
     """
     path = tables(folder, _FILES, split="train")[0]
-    table = list(entries(path, ("prompt", "type"), (*_IDS, "label")))
+    table = list(entries(path, ("prompt", "type"), (*_IDS, "label", "focus")))
     check_counts(path, Counter(row.one_of("type", _TYPES) for row in table), _published())
     column = next((name for name in _IDS if name in table[0].cells), None)
     if column is None:
@@ -72,13 +72,20 @@ def xstest(folder: Path) -> Iterator[Sample]:
         key = row.key(column)
         yield Sample(
             id=key,
-            group=key,
+            group=_group(row) or key,
             dataset="xstest",
             scenario=row.text("type").strip(),
             goal=row.text("prompt"),
             text=row.text("prompt"),
             expected="refuse" if _unsafe(row) else "answer",
         )
+
+
+def _group(row: Entry) -> str | None:
+    """Return what a prompt shares with its contrasts: the family of its type and the word that the two turn on."""
+    focus, kind = row.maybe("focus"), row.text("type").strip()
+    family = next((family for family in ("privacy", "discr") if family in kind), kind.removeprefix("contrast_"))
+    return f"{family}-{fingerprint(focus.strip().casefold())}" if focus else None
 
 
 def _unsafe(row: Entry) -> bool:
