@@ -38,8 +38,7 @@ def locate(data_dir: Path | None, plugin: Plugin) -> Path:
         )
     found = home_of(data_dir, plugin)
     if found is None:
-        state = "" if data_dir.is_dir() else ", which is no folder"
-        raise DataError(f"data set {plugin.name!r}: no folder {wanted} in {data_dir}{state}. {way_out}")
+        raise DataError(f"data set {plugin.name!r}: no folder {wanted} in {data_dir} ({contents(data_dir)}). {way_out}")
     return _within(found, plugin)
 
 
