@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -18,6 +19,21 @@ TEXT = (Path(safemlrm.__file__).parent / "crosswalk.toml").read_text(encoding="u
 
 def _document(**changes: Any) -> dict[str, Any]:
     return tomllib.loads(TEXT) | changes
+
+
+#: Loaders that publish a total alone, and what they call the categories that they accept.
+ACCEPTED = {
+    "beavertails_v": ("_CATEGORIES",),
+    "jailbreakv_28k": ("_POLICIES", "_SPELLINGS"),
+    "mir_safetybench": ("_CATEGORIES",),
+    "vlsbench": ("_CATEGORIES",),
+}
+
+
+def _named(name: str) -> set[str]:
+    """Return every scenario that a loader knows by name: those that it publishes, and those that it accepts."""
+    module = inspect.getmodule(find("dataset", name).function)
+    return _published(name).union(*(getattr(module, constant) for constant in ACCEPTED.get(name, ())))
 
 
 def _published(name: str) -> set[str]:
@@ -40,8 +56,10 @@ def _published(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", names("dataset"))
-def test_every_published_scenario_has_its_place(name: str) -> None:
-    missing = [s for s in sorted(_published(name)) if crosswalk().place(name, s) is None]
+def test_every_scenario_has_its_place_as_its_authors_write_it(name: str) -> None:
+    rows = crosswalk().rows(name)
+    missing = [] if name in crosswalk().unmapped else sorted(_named(name) - set(rows))
+    assert name not in ACCEPTED or len(_named(name)) > 5
     assert missing == [], f"write where these categories of {name} belong in crosswalk.toml"
 
 
@@ -83,7 +101,10 @@ def test_a_rehearsal_is_read_by_the_table_that_it_stands_for() -> None:
 
 
 def test_a_name_of_a_hazard_or_scenario_is_its_own_place() -> None:
-    assert crosswalk().own("Suicide & Self-Harm") == Place(hazard="suicide_self_harm")
+    assert crosswalk().own("Suicide & Self-Harm") == Place(hazard="suicide_self_harm", scenario="04-Physical_Harm")
+    assert crosswalk().own("specialized_advice") == Place(
+        hazard="specialized_advice", among=("10-Legal_Opinion", "11-Financial_Advice", "12-Health_Consultation")
+    )
     assert crosswalk().own("HateSpeech") == crosswalk().benchmarks["mm_safetybench"]["02-HateSpeech"]
     assert crosswalk().own("mischief") is None
 
@@ -94,6 +115,8 @@ def test_a_name_of_a_hazard_or_scenario_is_its_own_place() -> None:
         ({"hazard": "hatred"}, UnknownName, "hate"),
         ({"hazard": "hate", "scenario": "02"}, UnknownName, "02-HateSpeech"),
         ({"scenario": "06-Fraud"}, DataError, "`why`"),
+        ({"hazard": "hate", "among": ["02"]}, UnknownName, "02-HateSpeech"),
+        ({"hazard": "hate", "scenario": "07-Sex", "among": ["02-HateSpeech"]}, DataError, "one `scenario`, or partly"),
         ({"hazards": "hate"}, DataError, "hazards"),
     ],
 )
@@ -111,6 +134,13 @@ def test_a_table_that_is_not_there_is_refused() -> None:
 def test_the_table_is_read_as_it_is_written() -> None:
     assert isinstance(read(_document(), "crosswalk.toml"), Crosswalk)
     assert read(_document(), "crosswalk.toml") == crosswalk()
+
+
+def test_a_mixed_category_answers_to_its_hazard_and_to_none_of_the_scenarios_that_share_it() -> None:
+    names = ["Violent Crimes", "Non-Violent Crimes"]
+    assert scenarios_wanted("msts", ["nonviolent_crimes"], names) == {"Non-Violent Crimes"}
+    with pytest.raises(DataError, match="msts has no scenario that the crosswalk puts under 06-Fraud"):
+        scenarios_wanted("msts", ["06-Fraud"], names)
 
 
 def test_scenarios_are_named_by_hazard_across_data_sets() -> None:

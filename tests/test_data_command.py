@@ -170,7 +170,7 @@ def test_the_folder_may_stand_in_the_environment(
 
 def _vlguard(folder: Path) -> Path:
     rows: list[dict[str, Any]] = [{"id": "1", "image": "x.png", "safe": True, "instr-resp": []}]
-    for place, sub in enumerate(["violence", "violence", "race", "political"]):
+    for place, sub in enumerate(["violence", "violence", "race", "professional advice"]):
         category = {"harmful_category": "risky behavior", "harmful_subcategory": sub}
         rows.append({"id": str(place + 2), "image": "x.png", "safe": False, "instr-resp": []} | category)
     (folder / "train.json").write_bytes(msgspec.json.encode(rows))
@@ -186,7 +186,7 @@ def test_a_published_training_set_is_told_by_its_columns(tmp_path: Path, capsys:
         1,
     )
     hazards = {s["scenario"]: s["items"] for s in found["shares"] if s["view"] == "hazard"}
-    assert (hazards["violent_crimes"], hazards["hate"], hazards["unmapped"], hazards["no category"]) == (2, 1, 1, 1)
+    assert (hazards["violent_crimes"], hazards["specialized_advice"], hazards["no category"]) == (2, 1, 1)
     assert sum(hazards.values()) == 5
 
 
@@ -203,7 +203,65 @@ def test_every_view_of_a_training_set_adds_up_and_shows_its_zeros(tmp_path: Path
     for view in ("hazard", "mm_safetybench", "authors"):
         assert sum(share["share"] for share in shares if share["view"] == view) == pytest.approx(1)
         assert sum(_amounts(capsys, path, "--view", view).values()) == 5
-    assert set(_amounts(capsys, path)) == {*crosswalk().scenarios, "unmapped", "no category"}
+
+
+def test_a_scenario_of_which_a_mixed_category_holds_some_has_no_amount_instead_of_a_false_zero(
+    tmp_path: Path, capsys: Shown
+) -> None:
+    path = str(_vlguard(tmp_path))
+    advice = {"10-Legal_Opinion", "11-Financial_Advice", "12-Health_Consultation"}
+    assert set(_amounts(capsys, path)) == {*crosswalk().scenarios, "unmapped", "no category"} - advice
+    assert set(_json(capsys, "data", "scenarios", path)["among"]) == advice
+    assert "Legal Opinion" not in _amounts(capsys, path, "--view", "figstep_safebench")
+    assert run(["data", "scenarios", path]) == 0
+    assert "10-Legal_Opinion (some of 1)" in capsys.readouterr().out
+
+
+def test_hazards_by_name_are_counted_in_both_views(tmp_path: Path, capsys: Shown) -> None:
+    (tmp_path / "own.csv").write_text("topic\nhate\nHate\nviolent_crimes\nNon-Violent Crimes\n")
+    amounts = _amounts(capsys, str(tmp_path / "own.csv"), "--column", "topic")
+    assert (amounts["02-HateSpeech"], amounts["04-Physical_Harm"], amounts["unmapped"]) == (2, 1, 1)
+    assert "06-Fraud" not in amounts
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("empty.json", "[]", "there are no rows to count"),
+        ("header.csv", "topic\n", "there are no rows to count"),
+        ("lists.json", '[{"topic": ["a", "b"]}]', "'topic' holds list, where a category is one text"),
+        ("object.json", '{"topic": "a"}', "Expected `array`"),
+        ("ragged.csv", "topic,text\nhate\n", "row 2: 2 cells expected, got 1"),
+        ("latin.csv", "topic\nha\udcdf\n", "not UTF-8"),
+    ],
+)
+def test_a_malformed_training_set_is_refused(tmp_path: Path, capsys: Shown, name: str, content: str, says: str) -> None:
+    (tmp_path / name).write_text(content, errors="surrogateescape")
+    assert run(["data", "scenarios", str(tmp_path / name), "--column", "topic", "--csv"]) == 1
+    shown = capsys.readouterr()
+    assert says in shown.err and shown.out == ""
+
+
+def test_spa_vls_part_for_training_has_no_categories_and_says_where_there_are_some(
+    tmp_path: Path, capsys: Shown
+) -> None:
+    columns = ("image", "question", "chosen", "rejected", "image_name")
+    pl.DataFrame({name: ["[placeholder]"] for name in columns}).write_parquet(tmp_path / "train.parquet")
+    assert run(["data", "scenarios", str(tmp_path)]) == 1
+    assert "without categories; its part for validation has them" in capsys.readouterr().err
+
+
+def test_the_amounts_feed_the_reports_correlation(in_folder: Path, capsys: Shown) -> None:
+    targets = ["--target", "specimen:r1-onevision-7b", "--target", "specimen:qwen2.5-vl-7b-instruct"]
+    assert run(["run", "--dataset", "specimen", *targets, "--judge", "specimen", "--per-scenario", "3"]) in (0, 2)
+    capsys.readouterr()
+    assert run(["data", "scenarios", str(_vlguard(in_folder)), "--csv"]) == 0
+    (in_folder / "amounts.csv").write_text(capsys.readouterr().out)
+    assert run(["report", "--training-data", "amounts.csv", "--out", "report"]) == 0
+    table = (in_folder / "report" / "tables" / "training.csv").read_text()
+    rows = list(csv.DictReader(io.StringIO(table)))
+    # ten scenarios were asked, and three of them have no amount
+    assert rows and {row["scenarios"] for row in rows} == {"7"}
 
 
 def test_the_amounts_are_named_as_the_benchmark_under_analysis_names_its_scenarios(
@@ -211,7 +269,7 @@ def test_the_amounts_are_named_as_the_benchmark_under_analysis_names_its_scenari
 ) -> None:
     path = str(_vlguard(tmp_path))
     amounts = _amounts(capsys, path, "--view", "figstep_safebench")
-    assert (amounts["Physical Harm"], amounts["Hate Speech"], amounts["Fraud"], len(amounts)) == (2, 1, 0, 10)
+    assert (amounts["Physical Harm"], amounts["Hate Speech"], amounts["Fraud"], len(amounts)) == (2, 1, 0, 7)
     assert run(["data", "scenarios", path, "--csv", "--view", "figstep"]) == 1
     assert "Did you mean 'figstep_safebench'" in capsys.readouterr().err
 

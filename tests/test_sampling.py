@@ -86,7 +86,12 @@ def test_a_hazard_takes_all_its_scenarios() -> None:
 
 def test_unmapped_is_a_name_too() -> None:
     source = Source(bind("dataset", "mm_safetybench"), None, (), scenarios=("unmapped",))
-    assert set(source.published()) == {"05-EconomicHarm", "08-Political_Lobbying", "13-Gov_Decision"}
+    assert set(source.published()) == {
+        "04-Physical_Harm",
+        "05-EconomicHarm",
+        "08-Political_Lobbying",
+        "13-Gov_Decision",
+    }
 
 
 def test_a_scenario_that_is_none_is_refused_with_the_known_ones() -> None:

@@ -28,15 +28,19 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     hazard: str | None = None
     #: one of the thirteen scenarios, or None
     scenario: str | None = None
+    #: those of the thirteen that hold some of the category, nobody knows how much
+    among: tuple[str, ...] = ()
     #: the reason, where the place is not obvious; always there when `hazard` is None
     why: str = ""
 
 
 class Hazard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One hazard of the taxonomy."""
+    """One hazard of the taxonomy, and where the thirteen scenarios have it: as `Place`."""
 
     name: str
     group: str
+    scenario: str | None = None
+    among: tuple[str, ...] = ()
 
 
 class Crosswalk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,12 +77,16 @@ class Crosswalk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Return authors' category -> hazard's key or `unmapped`, for analyses over several data sets."""
         return {name: place.hazard or UNMAPPED for name, place in self.rows(dataset).items()}
 
+    def of_hazards(self) -> dict[str, Place]:
+        """Return the place of each hazard itself."""
+        return {key: Place(hazard=key, scenario=h.scenario, among=h.among) for key, h in self.hazards.items()}
+
     def own(self, category: str) -> Place | None:
         """Return the place of a category that is itself a hazard (key or name) or one of the thirteen scenarios."""
         wanted = _plain(category)
-        for key, hazard in self.hazards.items():
-            if wanted in (_plain(key), _plain(hazard.name)):
-                return Place(hazard=key)
+        for key, place in self.of_hazards().items():
+            if wanted in (_plain(key), _plain(self.hazards[key].name)):
+                return place
         for name in self.scenarios:
             if wanted in (_plain(name), _plain(name[3:])):
                 return self.benchmarks["mm_safetybench"][name]
@@ -105,6 +113,7 @@ def read(document: dict[str, Any], where: str) -> Crosswalk:
         raise DataError(f"{where}: {error}") from error
     for dataset, rows in table.benchmarks.items():
         check_places(rows, table, f"{where}, {dataset}")
+    check_places(table.of_hazards(), table, f"{where}, hazards")
     for dataset, others in table.like.items():
         for other in others:
             if other not in table.benchmarks:
@@ -118,8 +127,11 @@ def check_places(rows: dict[str, Place], table: Crosswalk, where: str) -> None:
         here = f"{where}, {category!r}"
         if place.hazard is not None and place.hazard not in table.hazards:
             raise UnknownName("hazard", place.hazard, table.hazards, where=here)
-        if place.scenario is not None and place.scenario not in table.scenarios:
-            raise UnknownName("scenario", place.scenario, table.scenarios, where=here)
+        for scenario in (*([place.scenario] if place.scenario is not None else []), *place.among):
+            if scenario not in table.scenarios:
+                raise UnknownName("scenario", scenario, table.scenarios, where=here)
+        if place.scenario is not None and place.among:
+            raise DataError(f"{here}: a category stands in one `scenario`, or partly in those of `among`")
         if place.hazard is None and not place.why:
             raise DataError(f"{here}: a category without a hazard needs its reason in `why`")
 
@@ -148,8 +160,8 @@ def scenarios_wanted(
     chosen: set[str] = set()
     for name in wanted:
         found = {n for n in names if name in _spellings(n)} or _by_hazard(table, name, places)
-        if not found and (place := table.own(name)) is not None:
-            raise DataError(f"{dataset} has no scenario that the crosswalk puts under {place.hazard or place.scenario}")
+        if not found and table.own(name) is not None:
+            raise DataError(f"{dataset} has no scenario that the crosswalk puts under {name}")
         if not found:
             raise UnknownName("scenario or hazard", name, [*names, *table.hazards], where=dataset)
         chosen |= found

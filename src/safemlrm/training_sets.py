@@ -20,6 +20,8 @@ _KNOWN: tuple[tuple[frozenset[str], str, str], ...] = (
     (frozenset(("class1", "class2", "class3")), "class2", "spa_vl"),
     (frozenset(("category", "image_severity", "is_response_safe")), "category", "beavertails_v"),
 )
+#: SPA-VL's part for training is published without the categories that its two other parts have.
+_SPA_VL_TRAIN = frozenset(("image", "question", "chosen", "rejected"))
 #: hazards of the taxonomy; the thirteen scenarios of MM-SafetyBench; the categories as the authors wrote them
 VIEWS = ("hazard", "mm_safetybench", "authors")
 _KINDS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
@@ -65,20 +67,30 @@ class Counted:
         rows = [*self._view("hazard", hazards), *self._view("mm_safetybench", scenarios)]
         return rows + self._view("authors", Counter(dict(self.categories.most_common())), unmapped=False)
 
+    def among(self) -> Counter[str]:
+        """Return the scenarios of the thirteen that hold some of a mixed category, and how many rows those have."""
+        found: Counter[str] = Counter()
+        for category, items in self.categories.items():
+            found.update(dict.fromkeys(self.place(category).among, items))
+        return found
+
     def amounts(self, view: str = "mm_safetybench") -> list[tuple[str, int]]:
         """Return (scenario, amount) of one view, or of a data set's own scenarios: what the analysis reads.
 
         A data set's scenario has the amount of the one of the thirteen that it belongs to; one that belongs to
-        none is left out. Raises `UnknownName`.
+        none is left out. So is one of which a mixed category holds some: its amount is not known, and not zero.
+        Raises `UnknownName`.
         """
-        shares = self.shares()
-        if view in VIEWS:
+        shares, mixed = self.shares(), self.among()
+        if view in VIEWS and view != "mm_safetybench":
             return [(share.scenario, share.items) for share in shares if share.view == view]
-        known = crosswalk()
-        if not known.rows(view):
-            raise UnknownName("view", view, [*VIEWS, *known.benchmarks])
-        thirteen = {share.scenario: share.items for share in shares if share.view == "mm_safetybench"}
-        return [(name, thirteen[p.scenario]) for name, p in known.rows(view).items() if p.scenario is not None]
+        thirteen = {s.scenario: s.items for s in shares if s.view == "mm_safetybench" and s.scenario not in mixed}
+        if view == "mm_safetybench":
+            return list(thirteen.items())
+        rows = crosswalk().rows(view)
+        if not rows:
+            raise UnknownName("view", view, [*VIEWS, *crosswalk().benchmarks])
+        return [(name, thirteen[place.scenario]) for name, place in rows.items() if place.scenario in thirteen]
 
     def _view(self, view: str, counts: Counter[str], *, unmapped: bool = True) -> list[Share]:
         named = [(name, counts[name]) for name in counts if name != UNMAPPED]
@@ -97,13 +109,10 @@ def count(paths: Iterable[Path], column: str | None = None, table: str | None = 
     """
     files = [file for path in paths for file in _files(path)]
     header = _columns(files[0])
+    if not header:
+        raise DataError(f"{files[0]}: there are no rows to count")
     known = next((entry for entry in _KNOWN if entry[0] <= header), None)
-    if column is None and known is None:
-        raise DataError(
-            f"{files[0]}: none of the published training sets has these columns; say which holds the category "
-            f"with --column. Columns: {', '.join(sorted(header))}"
-        )
-    chosen = column or (known[1] if known else "")
+    chosen = column or (known[1] if known else _no_column(files[0], header))
     if chosen not in header:
         raise UnknownName("column", chosen, header, where=str(files[0]))
     if table is not None and not (crosswalk().rows(table) or table in crosswalk().unmapped):
@@ -112,12 +121,28 @@ def count(paths: Iterable[Path], column: str | None = None, table: str | None = 
     found = Counted([str(file) for file in files], chosen, reads)
     for file in files:
         for value, items in _values(file, chosen):
+            if not isinstance(value, str | int | None):
+                raise DataError(f"{file}: {chosen!r} holds {type(value).__name__}, where a category is one text")
             found.rows += items
             if value is None or not str(value).strip():
                 found.blank += items
             else:
                 found.categories[str(value).strip()] += items
+    if not found.rows:
+        raise DataError(f"{files[0]}: there are no rows to count")
     return found
+
+
+def _no_column(path: Path, header: frozenset[str]) -> str:
+    if header >= _SPA_VL_TRAIN:
+        raise DataError(
+            f"{path}: SPA-VL publishes its part for training without categories; its part for validation has them "
+            "(the folder validation/)"
+        )
+    raise DataError(
+        f"{path}: none of the published training sets has these columns; say which holds the category "
+        f"with --column. Columns: {', '.join(sorted(header))}"
+    )
 
 
 def _files(path: Path) -> list[Path]:

@@ -174,6 +174,9 @@ def show_training(counted: Counted) -> None:
     for view, title in (("hazard", crosswalk().taxonomy), ("mm_safetybench", "the thirteen scenarios")):
         rows = [(s.scenario, s.items, _percent(s.share)) for s in shares if s.view == view]
         tables.table(title, ("scenario", "items", "share"), rows, numbers=2)
+    if mixed := counted.among():
+        known_in_part = "; ".join(f"{name} (some of {items:,})" for name, items in mixed.items())
+        typer.echo(f"Known in part, because a category mixes several, and left out of --csv: {known_in_part}")
     unmapped = [
         (name, items, place.why)
         for name, items in counted.categories.most_common()

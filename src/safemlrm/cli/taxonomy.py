@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from safemlrm.cli.running import Json
+
+if TYPE_CHECKING:
+    from safemlrm.crosswalk import Place
 
 
 def scenarios(
@@ -30,9 +33,15 @@ def scenarios(
     counted = count(files, column, table)
     if json:
         rows = [row._asdict() for row in counted.shares()]
-        head = {"files": counted.files, "column": counted.column, "table": counted.table, "rows": counted.rows}
+        head: dict[str, Any] = {
+            "files": counted.files,
+            "column": counted.column,
+            "table": counted.table,
+            "rows": counted.rows,
+        }
+        head |= {"no_category": counted.blank, "shares": rows, "among": counted.among()}
         places = {name: counted.place(name) for name in counted.categories}
-        tables.as_json(head | {"no_category": counted.blank, "shares": rows, "places": places})
+        tables.as_json(head | {"places": places})
     elif csv:
         typer.echo(dataset_card.as_csv(counted.amounts(view)), nl=False)
     else:
@@ -46,7 +55,7 @@ def hazards(
 ) -> int:
     """Show the crosswalk: the hazards, or where each category of one data set belongs, and why."""
     from safemlrm.cli import tables
-    from safemlrm.crosswalk import UNMAPPED, Place, crosswalk
+    from safemlrm.crosswalk import Place, crosswalk
     from safemlrm.registry import find
 
     known = crosswalk()
@@ -55,12 +64,19 @@ def hazards(
     else:
         find("dataset", name)
         places = known.rows(name) or {"(all)": Place(why=known.unmapped.get(name, "not in the table"))}
-        rows = [
-            {"category": c, "hazard": p.hazard or UNMAPPED, "scenario": p.scenario or UNMAPPED, "why": p.why}
-            for c, p in places.items()
-        ]
+        rows = [_row(category, place, json=json) for category, place in places.items()]
     if json:
         tables.as_json(rows)
     else:
         tables.table(f"{name or 'hazards'}: {known.taxonomy}", list(rows[0]), [tuple(row.values()) for row in rows])
     return 0
+
+
+def _row(category: str, place: Place, *, json: bool) -> dict[str, Any]:
+    from safemlrm.crosswalk import UNMAPPED
+
+    scenario = place.scenario or UNMAPPED
+    if place.among and not json:
+        scenario = f"some of {', '.join(place.among)}"
+    row = {"category": category, "hazard": place.hazard or UNMAPPED, "scenario": scenario, "why": place.why}
+    return row | {"among": place.among} if json else row
