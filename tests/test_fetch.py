@@ -6,11 +6,14 @@ import fcntl
 import hashlib
 import io
 import json
+import os
+import socket
 import tarfile
 import threading
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,10 @@ import pytest
 from safemlrm.cli import run
 from safemlrm.errors import DataError
 from safemlrm.fetch import Endpoints, Recipe, Unavailable, check, fetch, recipe_of, recipes
+from safemlrm.fetch import web as fetching
 from safemlrm.fetch.get import RECEIPT, receipt_of
 from safemlrm.fetch.recipes import Part, read
-from safemlrm.fetch.unpack import Pick, unpack
+from safemlrm.fetch.unpack import Pick, Refused, unpack
 from safemlrm.fetch.web import Wanted, _NoDowngrade, download
 from safemlrm.plugin import Plugin
 from safemlrm.registry import Bound, find, names
@@ -155,6 +159,63 @@ def test_a_server_without_ranges_is_read_from_the_start(web: Web, tmp_path: Path
     assert (tmp_path / "f").read_bytes() == TEXT
 
 
+def test_a_meter_learns_the_size_from_the_server_and_counts_no_byte_twice(web: Web, tmp_path: Path) -> None:
+    for name, ranges in (("f", True), ("g", False)):
+        bar = Bar()
+        web.files[f"/{name}"], web.cut[f"/{name}"], web.ranges = TEXT, 30_000, ranges
+        download(Wanted(f"{web.url}/{name}"), tmp_path / name, advance=bar.advance, expect=bar.expect, pause=_never)
+        assert (bar.came, bar.expected) == (len(TEXT), len(TEXT))
+
+
+def test_a_full_disk_is_told_as_such_and_not_tried_again(web: Web, tmp_path: Path) -> None:
+    web.files["/f"] = TEXT
+    (tmp_path / "f.part").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=r"f\.part cannot be written: No space left on device"):
+        download(Wanted(web.url + "/f"), tmp_path / "f", pause=_never)
+    assert len(web.asked) == 1
+
+
+def test_nobody_there_is_told_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    with pytest.raises(Unavailable, match="refused"):
+        download(Wanted("http://127.0.0.1:9/f"), tmp_path / "f", pause=waits.append)
+    assert waits == [2.0]
+    monkeypatch.setattr(fetching, "_CONNECT", 0.05)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent, ExitStack() as held:
+        # its queue is full: like a firewall, it drops whoever asks for a connection
+        for _ in range(3):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(silent.getsockname())
+        with pytest.raises(Unavailable, match="timed out"):
+            download(Wanted(f"http://127.0.0.1:{silent.getsockname()[1]}/f"), tmp_path / "f", pause=waits.append)
+    assert waits == [2.0]
+
+
+@pytest.mark.parametrize(("token", "found"), [(" hf_placeholder\n", "hf_placeholder"), ("", None), ("\n", None)])
+def test_a_token_is_taken_without_the_blanks_around_it(
+    monkeypatch: pytest.MonkeyPatch, token: str, found: str | None
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    assert Endpoints.here().token == found
+
+
+@pytest.mark.parametrize("token", ["hf_place\nholder", "hf_place holder", "hf_plåceholder"])
+def test_a_token_that_no_server_takes_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(DataError, match="HF_TOKEN holds a character") as caught:
+        Endpoints.here()
+    assert "hf_pl" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["huggingface.co", "file:///etc", "https://user:placeholder@mirror.example"])
+def test_an_endpoint_that_is_no_address_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(DataError, match="HF_ENDPOINT is no address like") as caught:
+        Endpoints.here()
+    assert "placeholder" not in str(caught.value)
+
+
 def test_a_redirect_to_an_open_address_is_not_followed() -> None:
     request = urllib.request.Request("https://hub.example/f")
     with pytest.raises(Unavailable, match="unencrypted"):
@@ -170,6 +231,12 @@ def test_nothing_of_an_older_commit_is_left_among_the_files(web: Web, tmp_path: 
     home = _fetch(web, tmp_path, Part(hub="a/b"))
     assert sorted(p.name for p in home.iterdir()) == [RECEIPT, "one.json"]
     assert (home / "one.json").read_bytes() == b"{}"
+
+
+def test_a_place_that_cannot_be_written_to_is_told(web: Web, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(DataError, match=r"data.* cannot be written: Not a directory"):
+        _fetch(web, tmp_path / "data", Part(hub="a/b"))
 
 
 def test_two_processes_do_not_write_into_one_download(web: Web, tmp_path: Path) -> None:
@@ -261,6 +328,27 @@ def test_archives_of_the_hub_are_unpacked_and_dropped(web: Web, tmp_path: Path) 
     receipt = receipt_of(home)
     assert receipt is not None and sorted(receipt.files) == ["sub/p/1.png", "sub/p/2.png", "t.json"]
     assert not (home / "sub" / "pictures.zip").exists()
+
+
+def test_an_archive_need_not_come_twice_when_there_was_no_place_for_its_files(web: Web, tmp_path: Path) -> None:
+    part = Part(github="o/repo", revision=COMMIT)
+    web.files[f"/archives/o/repo/zip/{COMMIT}"] = _zip({"repo-x/data/a.csv": b"a"}, COMMIT.encode())
+    blocked = tmp_path / ".Mine.partial" / "files" / "data"
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("[a file in the way]")
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        _fetch(web, tmp_path, part)
+    blocked.unlink()
+    home = _fetch(web, tmp_path, part)
+    assert len(web.asked) == 1
+    assert sorted(p.name for p in home.rglob("*")) == [RECEIPT, "a.csv", "data"]
+
+
+def test_a_file_that_is_published_twice_is_refused(web: Web, tmp_path: Path) -> None:
+    web.hub({"p/1.png": b"1", "pictures.zip": _zip({"p/1.png": b"2"})})
+    with pytest.raises(DataError, match=r"'p/1\.png' is published twice"):
+        _fetch(web, tmp_path, Part(hub="a/b", unpack=("pictures.zip",)))
+    assert not (tmp_path / "Mine").exists()
 
 
 def test_a_github_archive_is_the_pinned_commit_or_refused(web: Web, tmp_path: Path) -> None:
@@ -373,6 +461,38 @@ def test_an_archive_that_breaks_off_is_refused(tmp_path: Path) -> None:
         unpack(tmp_path / "x.zip", tmp_path / "into")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_an_archive_that_is_damaged_in_between_is_refused(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as archive:
+        archive.writestr("a", hashlib.sha512(TEXT).digest() * 50)
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    data[55:75] = bytes(20)
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(Refused, match=r"x\.zip cannot be unpacked"):
+        unpack(tmp_path / "x.zip", tmp_path / "into")
+
+
+def test_a_page_in_the_place_of_an_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_text("<!DOCTYPE html>")
+    with pytest.raises(Refused, match="neither a zip nor a tar"):
+        unpack(tmp_path / "x.zip", tmp_path / "into")
+
+
+def test_a_tar_that_claims_to_be_huge_is_refused_at_its_first_header(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("a")
+    member.size = 2**50
+    (tmp_path / "x.tar").write_bytes(member.tobuf(format=tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(Refused, match="is a bomb"):
+        unpack(tmp_path / "x.tar", tmp_path / "into")
+
+
+def test_a_name_that_is_a_file_and_a_folder_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(_zip({"a": b"1", "a/b": b"2"}))
+    with pytest.raises(Refused, match="'a' is a file and a folder"):
+        unpack(tmp_path / "x.zip", tmp_path / "into")
+    assert not (tmp_path / "into").exists()
+
+
 def test_a_tar_is_unpacked_with_its_pick(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
         for name in ("top/a.txt", "top/b.png"):
@@ -436,3 +556,23 @@ def test_the_command_fetches_from_the_hub_and_works_offline_afterwards(
     web.asked.clear()
     assert run(arguments) == 0
     assert web.asked == [] and "Nothing was downloaded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("typed", "code"), [(b"n\n", 1), (b"\x04", 1), (b"y\n", 0)])
+def test_a_person_is_asked_to_accept_the_licence(
+    web: Web,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    typed: bytes,
+    code: int,
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", web.url)
+    web.hub({"siuo_gen.json": b"[]"}, "sinwang/SIUO", "024e80a01795376b9fed12f8073a12f2275f22ee")
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, typed)
+    with os.fdopen(keyboard, "wb"), os.fdopen(terminal) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert run(["data", "get", "siuo", "--data", str(tmp_path)]) == code
+    assert (tmp_path / "SIUO").exists() == (code == 0)
+    assert code == 0 or ("its licence was not accepted" in capsys.readouterr().err and web.asked == [])

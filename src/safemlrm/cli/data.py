@@ -140,7 +140,11 @@ def _accepted(name: str, accepted: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise StudyError(f"{name} has a licence of its own (above): read it, then add --accept-licence")
-    if not typer.confirm("Do you accept this licence and these terms?", err=True):
+    try:
+        yes = typer.confirm("Do you accept this licence and these terms?", err=True)
+    except typer.Abort:
+        yes = False
+    if not yes:
         raise StudyError(f"{name} was not fetched: its licence was not accepted")
 
 

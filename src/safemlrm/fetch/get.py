@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import msgspec
 
 from safemlrm.errors import DataError
 from safemlrm.fetch.recipes import Part, Recipe
-from safemlrm.fetch.unpack import Filed, Pick, unpack
+from safemlrm.fetch.unpack import Filed, Pick, Refused, unpack
 from safemlrm.fetch.web import Endpoints, Unavailable, Wanted, ask_json, download, hashes
 from safemlrm.plugin import Plugin
 
@@ -92,6 +93,7 @@ def fetch(
             except Unavailable as error:
                 raise Unavailable(error.reason, _way_out(error, part, plugin, recipe, home, endpoints)) from error
             files += found
+            _once(part, files)
             origins.append(Origin(repository=part.page, revision=revision))
         _known(recipe, files, partial)
         receipt = Receipt(
@@ -112,20 +114,23 @@ def fetch(
 
 @contextmanager
 def _alone(data: Path, partial: Path) -> Iterator[None]:
-    """Hold the place of the download: two processes would write into one file."""
-    partial.mkdir(parents=True, exist_ok=True)
-    (partial / "files").mkdir(exist_ok=True)
-    with (data / f"{partial.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DataError(f"another process is fetching into {partial}") from error
-        try:
-            yield
-        finally:
-            Path(lock.name).unlink(missing_ok=True)
-            if partial.exists() and not any(entry.is_file() for entry in partial.rglob("*")):
-                shutil.rmtree(partial)
+    """Hold the place of the download: two processes would write into one file. A place that cannot be written to
+    is a `DataError`."""
+    try:
+        (partial / "files").mkdir(parents=True, exist_ok=True)
+        with (data / f"{partial.name}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise DataError(f"another process is fetching into {partial}") from error
+            try:
+                yield
+            finally:
+                Path(lock.name).unlink(missing_ok=True)
+                if partial.exists() and not any(entry.is_file() for entry in partial.rglob("*")):
+                    shutil.rmtree(partial)
+    except OSError as error:
+        raise DataError(f"{error.filename or partial} cannot be written: {error.strerror or error}") from error
 
 
 def _part(
@@ -139,12 +144,12 @@ def _part(
         archive = partial / f"{part.github.replace('/', '-')}.zip"
         wanted = Wanted(f"{endpoints.archives}/{part.github}/zip/{revision}")
         if not archive.exists():
-            download(wanted, archive, advance=meter.advance, **patience)
+            download(wanted, archive, advance=meter.advance, expect=meter.expect, **patience)
         return revision, _unpacked(archive, into, Pick(part.include, part.exclude, strip=1), part.into, revision)
     found = []
     for name in part.include:
         url = f"{endpoints.raw}/{part.raw}/{revision}/{quote(name)}"
-        sha256 = download(Wanted(url), into / name, advance=meter.advance, **patience)
+        sha256 = download(Wanted(url), into / name, advance=meter.advance, expect=meter.expect, **patience)
         found.append(Filed(_below(part.into, name), (into / name).stat().st_size, sha256))
     return revision, found
 
@@ -154,11 +159,13 @@ def _below(folder: str, name: str) -> str:
 
 
 def _unpacked(archive: Path, into: Path, pick: Pick, below: str, comment: str | None = None) -> list[Filed]:
-    """Unpack an archive and remove it; one that is refused is removed as well."""
+    """Unpack an archive. One that is refused is removed; a good one stays until everything is in place, so that it
+    need not come twice when the disk is full or the process is stopped."""
     try:
         return [file._replace(path=_below(below, file.path)) for file in unpack(archive, into, pick, comment=comment)]
-    finally:
+    except Refused:
         archive.unlink()
+        raise
 
 
 def _hub(
@@ -234,8 +241,15 @@ def _listed(part: Part, listing: Any, endpoints: Endpoints) -> tuple[str, dict[s
     return revision, wanted
 
 
+def _once(part: Part, files: list[Filed]) -> None:
+    """Raise `DataError` where a file of this part stands in the place of another one."""
+    path, times = Counter(file.path for file in files).most_common(1)[0]
+    if times > 1:
+        raise DataError(f"{part.page}: {path!r} is published twice, in an archive and beside it; nothing was kept")
+
+
 def _sweep(tree: Path, files: set[str]) -> None:
-    """Remove what an earlier, broken run left of another commit: what is in place is what the receipt says."""
+    """Remove archives that were unpacked, and what an earlier, broken run left of another commit."""
     for path in tree.rglob("*"):
         if path.is_file() and path.relative_to(tree).as_posix() not in files:
             path.unlink()

@@ -6,11 +6,13 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -19,9 +21,12 @@ from safemlrm import __version__
 from safemlrm.errors import DataError
 
 _BLOCK = 1 << 20
-#: A silent server is given up after so many seconds.
+#: A silent server is given up after so many seconds; one that does not even take the connection, sooner.
 _TIMEOUT = 30.0
+_CONNECT = 5.0
 _TRIES = 5
+#: No name and no password in it: errors show addresses.
+_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(/\S*)?", re.ASCII)
 
 
 class Unavailable(DataError):
@@ -42,8 +47,17 @@ class Endpoints(NamedTuple):
 
     @classmethod
     def here(cls) -> Endpoints:
-        """Return what the environment says: `HF_ENDPOINT` for a mirror of the Hub, `HF_TOKEN` for gated sets."""
-        return cls(hub=os.environ.get("HF_ENDPOINT", cls().hub).rstrip("/"), token=os.environ.get("HF_TOKEN") or None)
+        """Return what the environment says: `HF_ENDPOINT` for a mirror of the Hub, `HF_TOKEN` for gated sets.
+
+        Raises `DataError`, which never shows the token, where one of them cannot be used.
+        """
+        hub = (os.environ.get("HF_ENDPOINT") or cls().hub).strip().rstrip("/")
+        token = os.environ.get("HF_TOKEN", "").strip()
+        if not _ADDRESS.fullmatch(hub):
+            raise DataError(f"HF_ENDPOINT is no address like {cls().hub}")
+        if not re.fullmatch(r"[!-~]*", token):
+            raise DataError("HF_TOKEN holds a character that no token has; copy the token again")
+        return cls(hub=hub, token=token or None)
 
 
 class Wanted(NamedTuple):
@@ -54,6 +68,27 @@ class Wanted(NamedTuple):
     sha256: str | None = None
     blob: str | None = None
     token: str | None = None
+
+
+class _Http(http.client.HTTPConnection):
+    def connect(self) -> None:
+        """Connect with less patience than for an answer: a firewall that drops everything looks like silence."""
+        patience, self.timeout = self.timeout, _CONNECT
+        super().connect()
+        self.timeout = patience
+        self.sock.settimeout(patience)
+
+
+class _Https(_Http, http.client.HTTPSConnection):
+    """The same, encrypted."""
+
+
+class _Opener(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_Http, req)
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_Https, req)
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
@@ -69,7 +104,7 @@ def _open(url: str, token: str | None, headers: dict[str, str]) -> Any:
     if token:
         # not handed on when the server redirects to its storage on another host
         request.add_unredirected_header("Authorization", f"Bearer {token}")
-    return urllib.request.build_opener(_NoDowngrade).open(request, timeout=_TIMEOUT)
+    return urllib.request.build_opener(_Opener, _NoDowngrade).open(request, timeout=_TIMEOUT)
 
 
 def ask_json(url: str, token: str | None = None, pause: Callable[[float], None] = time.sleep) -> Any:
@@ -87,19 +122,28 @@ def download(
     to: Path,
     *,
     advance: Callable[[int], None] = lambda count: None,
+    expect: Callable[[int], None] = lambda count: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> str:
     """Bring a file to `to` and return its SHA-256.
 
     Bytes go to `to` + `.part`, from where a broken download is resumed, also by a later process; `to` itself
-    appears only when size and hash are right. A file with another hash is removed. Raises `Unavailable`.
+    appears only when size and hash are right. A file with another hash is removed. `expect` is told of the size
+    where only the server knows it. Raises `Unavailable`, or `DataError` where the file cannot be written.
     """
     part = to.with_name(to.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     advance(part.stat().st_size if part.exists() else 0)
+    known = wanted.size
+
+    def told(size: int) -> None:
+        nonlocal known
+        if known is None:
+            expect(size)
+        known = size
 
     def once() -> str:
-        _continue(wanted, part, advance)
+        _continue(wanted, part, advance, told)
         return _checked(wanted, part)
 
     found: str = _persist(wanted.url, once, pause)
@@ -118,10 +162,17 @@ def _persist(url: str, once: Callable[[], Any], pause: Callable[[float], None]) 
             if error.code not in (408, 429, 500, 502, 503, 504) or attempt == _TRIES:
                 raise _status(url, error) from error
         except (http.client.HTTPException, OSError, json.JSONDecodeError) as error:
-            if attempt == _TRIES or isinstance(getattr(error, "reason", None), socket.gaierror):
+            if attempt == _TRIES or _nobody(error, attempt):
                 raise _no_answer(url, error) from error
         pause(min(2.0**attempt, 20.0))
     raise AssertionError("unreachable")
+
+
+def _nobody(error: Exception, attempt: int) -> bool:
+    """Whether there is nobody to wait for: no such name, no answer to a connection, or a second refusal of one."""
+    if not isinstance(error, urllib.error.URLError):
+        return False
+    return attempt > 1 or isinstance(error.reason, socket.gaierror | TimeoutError)
 
 
 def _host(url: str) -> str:
@@ -153,9 +204,9 @@ def _tag(part: Path) -> Path:
     return part.with_name(part.name + ".etag")
 
 
-def _continue(wanted: Wanted, part: Path, advance: Callable[[int], None]) -> None:
+def _continue(wanted: Wanted, part: Path, advance: Callable[[int], None], told: Callable[[int], None]) -> None:
     """Append what is still missing to `part`; from the start where the server cannot do better."""
-    have = part.stat().st_size if part.exists() else 0
+    have = there = part.stat().st_size if part.exists() else 0
     tag = _tag(part).read_text(encoding="ascii") if _tag(part).exists() else ""
     if have and not (tag or wanted.sha256 or wanted.blob):
         have = 0
@@ -168,11 +219,16 @@ def _continue(wanted: Wanted, part: Path, advance: Callable[[int], None]) -> Non
         if error.code == 416:
             error.close()
             part.unlink(missing_ok=True)
+            advance(-there)
             raise _BrokeOff("what was there does not fit the file; begun again") from error
         raise
     with answer:
         resumed = have > 0 and answer.status == 206
         left = int(answer.headers.get("Content-Length") or -1)
+        if not resumed:
+            advance(-there)
+        if left >= 0:
+            told(left + (have if resumed else 0))
         if etag := answer.headers.get("ETag", "") if not answer.headers.get("ETag", "").startswith("W/") else "":
             _tag(part).write_text(etag, encoding="ascii")
         got = _pour(answer, part, "ab" if resumed else "wb", advance)
@@ -182,12 +238,36 @@ def _continue(wanted: Wanted, part: Path, advance: Callable[[int], None]) -> Non
 
 def _pour(answer: Any, part: Path, mode: Literal["ab", "wb"], advance: Callable[[int], None]) -> int:
     got = 0
-    with part.open(mode) as file:
-        while block := answer.read(_BLOCK):
-            file.write(block)
+    with _writing(part, mode) as write:
+        # what has come, not a whole block: on a slow line the bar moves, and a kill loses nothing
+        while block := answer.read1(_BLOCK):
+            write(block)
             got += len(block)
             advance(len(block))
     return got
+
+
+@contextmanager
+def _writing(part: Path, mode: Literal["ab", "wb"]) -> Iterator[Callable[[bytes], None]]:
+    """Yield how to write: a full disk is `DataError`, which is not the network's fault and not tried again."""
+    with _local(part):
+        file = part.open(mode)
+
+    def write(block: bytes) -> None:
+        with _local(part):
+            file.write(block)
+            file.flush()
+
+    with file:
+        yield write
+
+
+@contextmanager
+def _local(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _checked(wanted: Wanted, part: Path) -> str:
