@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +69,24 @@ def test_the_documented_example_loads_as_the_page_says() -> None:
         ("b2", "workshop safety", "answer", "b"),
     ]
     assert samples[0].released["typographic"].images()[0].read().startswith(b"\x89PNG")
-    assert samples[1].text == samples[1].goal and not samples[1].released
+    assert samples[3].text == samples[3].goal and not samples[3].released
     assert [image.stored()["type"] for image in samples[2].images] == ["image/png"]
 
 
 def test_the_page_shows_the_example_that_is_there() -> None:
     page, toml = (EXAMPLE.parents[1] / "your-own-data.md").read_text(), (EXAMPLE / "workshop.toml").read_text()
     for line in toml.splitlines():
-        if "=" in line and not line.startswith(("#", "licence")):
+        if "=" in line and not line.startswith("#"):
             assert line in page
+
+
+def test_the_study_on_the_page_can_be_planned() -> None:
+    page = (EXAMPLE.parents[1] / "your-own-data.md").read_text()
+    (study,) = re.findall(r"```toml\n(\[\[data\]\].*?)```", page, re.DOTALL)
+    document = {"targets": ["specimen:r1-onevision-7b"]} | tomllib.loads(study)
+    tally = resolve(convert(document, "study.toml"), beside=EXAMPLE).tally()
+    assert tally.samples == {'own(file="workshop.toml")': {"forged papers": 2}}
+    assert (tally.trials, tally.missing) == (4, [])
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -98,14 +110,41 @@ def test_parquet_holds_pictures_themselves_and_labels_as_truth(tmp_path: Path) -
         (_with(item="1"), "row 3: id '1' occurs twice"),
         (_with(request=" "), "row 3: 'request' is blank"),
         (_with(label="odd"), r"row 3: 'label' is 'odd'.*bad, fine"),
-        (_with(picture="../other.png"), "row 3: 'picture'.*leads out"),
-        (_with(picture="/etc/hostname"), "row 3: 'picture'.*leads out"),
+        (_with(picture="../other.png"), "row 3, 'picture': .* no file name inside"),
+        (_with(picture="/etc/hostname"), "row 3, 'picture': .* no file name inside"),
+        (_with(picture="C:\\other.png"), "row 3, 'picture': .* no file name inside"),
+        (_with(topic="all"), "row 3: 'topic' is 'all'"),
         ([{k: v for k, v in ROWS[0].items() if k != "topic"}], "no column 'topic'"),
     ],
 )
 def test_a_bad_table_is_refused_with_file_and_row(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(DataError, match=message):
         _read(_write(tmp_path, rows))
+
+
+def test_a_table_of_a_spreadsheet_that_writes_semicolons_says_so(tmp_path: Path) -> None:
+    path = _write(tmp_path) / "items.csv"
+    path.write_text(path.read_text().replace(",", ";"))
+    with pytest.raises(DataError, match="row 1: columns are separated by ';'"):
+        _read(tmp_path)
+
+
+def test_byte_order_marks_and_windows_paths_are_read(tmp_path: Path) -> None:
+    _write(tmp_path, _with(picture="more\\two.png"))
+    for name in ("items.csv", "mine.toml"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+    assert [s.images for s in _read(tmp_path)] == [
+        (Image(path=str(tmp_path / "one.png")),),
+        (Image(path=str(tmp_path / "more" / "two.png")),),
+    ]
+
+
+def test_a_blank_that_pandas_wrote_as_nan_is_a_blank(tmp_path: Path) -> None:
+    rows = [row | {"pair": math.nan, "item": number / 2} for number, row in enumerate(ROWS, start=1)]
+    toml = TOML.replace('id = "item"', 'id = "item"\ngroup = "pair"')
+    assert [(s.id, s.group) for s in _read(_write(tmp_path, rows, "parquet", toml))] == [("0.5", "0.5"), ("1.0", "1.0")]
+    with pytest.raises(DataError, match="row 1: 'request' is blank"):
+        _read(_write(tmp_path, [row | {"request": math.nan} for row in ROWS], "parquet"))
 
 
 def test_a_json_line_without_a_named_key_is_refused(tmp_path: Path) -> None:
@@ -125,6 +164,10 @@ def test_a_json_line_without_a_named_key_is_refused(tmp_path: Path) -> None:
         (TOML.replace('"{table}"', '"items.xlsx"'), DataError, "a table is .csv"),
         ("items = 3\n" + TOML, DataError, "expected 3 rows, got 2"),
         (TOML + '[crosswalk]\nt = {{ hazard = "hatred", why = "" }}\n', UnknownName, "hate"),
+        (TOML + '[crosswalk]\ntt = {{ hazard = "hate" }}\n', UnknownName, "Did you mean 't'"),
+        (TOML.replace('"refuse"', '"refused"'), UnknownName, r"\[labels\], 'bad'. Did you mean 'refuse'"),
+        ('expected = "refusal"\n' + TOML, UnknownName, "expected. Did you mean 'refuse'"),
+        ("licence = 'mine'\n" + TOML, UnknownName, "licence"),
     ],
 )
 def test_a_bad_description_is_refused(tmp_path: Path, toml: str, error: type[Exception], message: str) -> None:

@@ -214,7 +214,8 @@ def _show_checked(bound: Bound, found: Checked) -> None:
         tables.table(f"{found.dataset} in {found.folder}", ("scenario", "published", "here"), rows, numbers=2)
     kinds = ", ".join(f"{kind} {items:,}" for kind, items in found.kinds.most_common())
     asked = ", ".join(f"{label} {items:,}" for label, items in found.expected.most_common())
-    typer.echo(f"{found.samples:,} samples ({asked}); {found.images:,} pictures" + (f" ({kinds})" if kinds else ""))
+    samples = f"{found.samples:,} samples ({asked})" if asked else "no sample could be read"
+    typer.echo(f"{samples}; {found.images:,} pictures" + (f" ({kinds})" if kinds else ""))
     typer.echo(f"files compared with a known hash: {found.hashed:,}")
     for line in found.revisions:
         typer.echo(f"fetched from {line}")

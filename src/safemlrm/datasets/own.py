@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from safemlrm.benchfiles import picture, read_lines, read_parquet, read_table, text
+from safemlrm.benchfiles import beneath, check_total, picture, read_header, read_lines, read_parquet, read_table
 from safemlrm.crosswalk import Place, check_places, crosswalk
 from safemlrm.errors import DataError, StudyError, UnknownName
 from safemlrm.plugin import dataset
@@ -56,12 +56,11 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     released: dict[str, Rendering] = {}
     #: where the scenarios belong in the crosswalk
     crosswalk: dict[str, Place] = {}
-    licence: str = ""
     items: int | None = None
 
 
 @dataset(
-    version="1",
+    version="2",
     title="Your own items, described by one TOML",
     paper="",
     licence="your own",
@@ -75,27 +74,35 @@ def own(folder: Path, *, file: str) -> Iterator[Sample]:
 
     `file` is relative to the study's folder (on the command line: to the working folder). Raises
     `DataError`, with file and row, for a cell that is blank or unreadable, an id that occurs twice, a label that
-    nothing explains, or a picture's name that leads out of the folder.
+    nothing explains, or a picture's name that leads out of the folder; and for a name under `[crosswalk]` that no
+    row has.
     """
     path = folder / file
     described = describe(path)
+    table = path.parent / described.table
     seen: set[str] = set()
-    for where, cells in _rows(path.parent / described.table, described):
+    scenarios: set[str] = set()
+    for where, cells in _rows(table, described):
         sample = _sample(where, cells, described, path.parent / described.images)
         if sample.id in seen:
             raise DataError(f"{where}: id {sample.id!r} occurs twice")
         seen.add(sample.id)
+        scenarios.add(sample.scenario)
         yield sample
-    if described.items is not None and len(seen) != described.items:
-        raise DataError(f"{path.parent / described.table}: expected {described.items} rows, got {len(seen)}")
+    if described.items is not None:
+        check_total(table, len(seen), described.items)
+    for name in described.crosswalk:
+        if name not in scenarios:
+            raise UnknownName("scenario", name, scenarios, where=f"{path}, [crosswalk]")
 
 
 def describe(path: Path) -> Description:
     """Read the TOML strictly. Raises `StudyError` with the file and the key."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         _known_keys(document, Description, str(path))
         _known_keys(document.get("columns", {}), Columns, f"{path}, [columns]")
+        _known_behaviours(document, path)
         described = msgspec.convert(document, Description)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise StudyError(f"{path}: {error}") from error
@@ -121,6 +128,16 @@ def _known_keys(document: Any, kind: type[msgspec.Struct], where: str) -> None:
             raise UnknownName("key", key, kind.__struct_fields__, where=where)
 
 
+def _known_behaviours(document: dict[str, Any], path: Path) -> None:
+    labels = document.get("labels")
+    meanings = {f"[labels], {key!r}": meaning for key, meaning in labels.items()} if isinstance(labels, dict) else {}
+    if "expected" in document:
+        meanings["expected"] = document["expected"]
+    for where, meaning in meanings.items():
+        if meaning not in _EXPECTED:
+            raise UnknownName("behaviour", str(meaning), _EXPECTED, where=f"{path}, {where}")
+
+
 def _listed(names: _Names) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else names
 
@@ -137,6 +154,8 @@ def _rows(path: Path, described: Description) -> Iterator[tuple[str, dict[str, A
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):
         separator = "," if kind == ".csv" else "\t"
+        if len(header := read_header(path, separator)) == 1 and ";" in header[0]:
+            raise DataError(f"{path}, row 1: columns are separated by ';'; a .csv has commas, and a .tsv has tabs")
         blank = set(others) - set(filled)
         for row in read_table(path, columns, blank=blank, separator=separator):
             yield f"{path}, row {row.number}", dict(row.cells)
@@ -153,12 +172,13 @@ def _rows(path: Path, described: Description) -> Iterator[tuple[str, dict[str, A
 
 def _sample(where: str, cells: dict[str, Any], described: Description, pictures: Path) -> Sample:
     of = described.columns
-    goal = text(where, of.goal, cells[of.goal])
-    key = text(where, of.id, str(cells[of.id]) if isinstance(cells[of.id], int) else cells[of.id])
+    goal, key, scenario = (_needed(where, name, cells) for name in (of.goal, of.id, of.scenario))
+    if scenario == "all":
+        raise DataError(f"{where}: {of.scenario!r} is 'all', which names all scenarios together; call it otherwise")
     return Sample(
         id=key,
         dataset=f"own_{described.name}",
-        scenario=text(where, of.scenario, cells[of.scenario]),
+        scenario=scenario,
         goal=goal,
         text=_optional(where, of.text, cells) or goal,
         instruction=_optional(where, of.instruction, cells),
@@ -170,10 +190,17 @@ def _sample(where: str, cells: dict[str, Any], described: Description, pictures:
     )
 
 
+def _needed(where: str, name: str, cells: dict[str, Any]) -> str:
+    found = _optional(where, name, cells)
+    if found is None:
+        raise DataError(f"{where}: {name!r} is blank")
+    return found
+
+
 def _optional(where: str, name: str | None, cells: dict[str, Any]) -> str | None:
     """Return a cell's text, None where it is blank. Numbers are written out; anything else is refused."""
     cell = cells[name] if name is not None else None
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
+    if cell is None or (isinstance(cell, str) and not cell.strip()) or cell != cell:  # NaN: how pandas writes a blank
         return None
     if not isinstance(cell, (str, int, float)):
         raise DataError(f"{where}: {name!r} should be a text, not {type(cell).__name__}")
@@ -209,11 +236,8 @@ def _images(where: str, names: _Names, cells: dict[str, Any], pictures: Path) ->
         for entry in cell if isinstance(cell, list) else [cell]:
             if entry is None or entry == "":
                 continue
-            found.append(_file(where, name, entry, pictures) if isinstance(entry, str) else picture(where, entry, name))
+            if isinstance(entry, str):
+                found.append(Image(path=str(beneath(f"{where}, {name!r}", pictures, entry))))
+            else:
+                found.append(picture(where, entry, name))
     return tuple(found)
-
-
-def _file(where: str, name: str, entry: str, pictures: Path) -> Image:
-    if Path(entry).is_absolute() or ".." in Path(entry).parts:
-        raise DataError(f"{where}: {name!r} is {entry!r}, which leads out of the folder of pictures")
-    return Image(path=str(pictures / entry))
