@@ -63,9 +63,10 @@ def test_list_names_every_data_set_and_says_which_are_here(tmp_path: Path, capsy
         "in the package",
         "your own",
     )
-    assert next(row["items"] for row in rows if row["name"] == "mm_safetybench") == 1680
+    assert next((row["items"], row["size"]) for row in rows if row["name"] == "hades") == (750, 698_000_000)
     assert run(["data", "list"]) == 0
-    assert "no folder named" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "no folder named" in shown and "698.0 MB" in shown
 
 
 def test_check_of_a_sound_set_says_so(mine: Path, capsys: Shown) -> None:
@@ -150,6 +151,7 @@ def test_info_without_the_files_tells_what_was_published(tmp_path: Path, capsys:
     assert run(["data", "info", "hades"]) == 0
     shown = capsys.readouterr().out
     assert "published, not looked at here" in shown and "Monosail/HADES" in shown
+    assert "To fetch it: safemlrm data get hades --data DIR" in shown
 
 
 def test_path_prints_the_folder_alone(tmp_path: Path, capsys: Shown) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -30,6 +31,48 @@ def test_a_larger_subset_contains_the_smaller_one(labels: list[Label], n: int, m
     large = Selection(n=n + more, seed=seed).positions(labels)
     assert set(small) <= set(large)
     assert len(small) == min(n, len(labels))
+
+
+@FEW
+@given(labels=LABELS, few=st.integers(1, 9), more=st.integers(0, 9))
+def test_a_larger_limit_or_number_per_scenario_contains_the_smaller_one(
+    labels: list[Label], few: int, more: int
+) -> None:
+    for small, large in (
+        (Selection(limit=few), Selection(limit=few + more)),
+        (Selection(per_scenario=few), Selection(per_scenario=few + more)),
+    ):
+        assert set(small.positions(labels)) <= set(large.positions(labels))
+
+
+@FEW
+@given(labels=LABELS, n=st.integers(1, 60), seed=st.integers(0, 3))
+def test_every_scenario_has_its_share_of_a_subset_to_within_one_sample(labels: list[Label], n: int, seed: int) -> None:
+    chosen = Counter(labels[i].scenario for i in Selection(n=n, seed=seed).positions(labels))
+    for scenario, size in Counter(label.scenario for label in labels).items():
+        fair = min(n, len(labels)) * size / len(labels)
+        assert abs(chosen[scenario] - fair) <= 1
+
+
+@FEW
+@given(labels=LABELS, n=st.integers(1, 60), seed=st.integers(0, 3), order=st.randoms(use_true_random=False))
+def test_a_draw_depends_on_the_names_and_not_on_the_order(
+    labels: list[Label], n: int, seed: int, order: random.Random
+) -> None:
+    mixed = sorted(labels, key=lambda label: (label.scenario, order.random()))
+    drawn = [{rows[i].id for i in Selection(n=n, seed=seed).positions(rows)} for rows in (sorted(labels), mixed)]
+    assert drawn[0] == drawn[1]
+
+
+@FEW
+@given(labels=LABELS, n=st.integers(1, 60), limit=st.integers(1, 60))
+def test_scenarios_are_chosen_first_then_the_subset_and_the_limit_last(labels: list[Label], n: int, limit: int) -> None:
+    wanted = frozenset("ab")
+    at_once = Selection(wanted, n=n, seed=1, limit=limit).positions(labels)
+    of_wanted = [i for i, label in enumerate(labels) if label.scenario in wanted]
+    subset = [of_wanted[i] for i in Selection(n=n, seed=1).positions([labels[i] for i in of_wanted])]
+    assert set(at_once) <= set(subset) <= set(of_wanted)
+    assert len(at_once) == min(n, limit, len(of_wanted))
 
 
 @FEW

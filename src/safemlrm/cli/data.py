@@ -36,7 +36,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_all(data: DataDir = None, json: Json = False) -> int:
-    """List every data set: how many items, under which licence, behind which gate, and whether it is here."""
+    """List every data set: its size, under which licence, behind which gate, and whether it is here."""
+    from rich.filesize import decimal
+
     from safemlrm.cli import tables
     from safemlrm.fetch import present, recipe_of
     from safemlrm.registry import find, names
@@ -60,9 +62,20 @@ def list_all(data: DataDir = None, json: Json = False) -> int:
     if json:
         tables.as_json(rows)
         return 0
-    shown = [(r["name"], r["items"], r["licence"], _short_gate(r["gate"]), r["state"]) for r in rows]
+    shown = [
+        (
+            r["name"],
+            r["items"],
+            decimal(r["size"]) if r["size"] else None,
+            r["licence"],
+            _short_gate(r["gate"]),
+            r["state"],
+        )
+        for r in rows
+    ]
     where = f"in {data}" if data else "no folder named: add --data DIR or set SAFEMLRM_DATA"
-    tables.table(f"{len(rows)} data sets; {where}", ("name", "items", "licence", "gate", "state"), shown)
+    columns = ("name", "items", "download", "licence", "gate", "state")
+    tables.table(f"{len(rows)} data sets; {where}", columns, shown, names=3)
     typer.echo("safemlrm data info NAME tells more of one; safemlrm data get NAME fetches it.")
     return 0
 

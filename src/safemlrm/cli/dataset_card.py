@@ -41,6 +41,7 @@ def card(bound: Bound, data: Path | None) -> dict[str, Any]:
         "benign": plugin.benign or None,
         "parameters": bound.params,
         "renderings": list(plugin.renderings),
+        "get": f"safemlrm data get {plugin.name} --data DIR" if recipe.parts else None,
         "by_hand": recipe.by_hand or None,
         "folder": None,
     }
@@ -149,7 +150,7 @@ def show(card: dict[str, Any]) -> None:
         shape = [(key, value if isinstance(value, str) else _flat(value)) for key, value in card["sample"].items()]
         tables.table("one sample, its texts withheld", ("field", "shape"), shape)
     if card["absent"]:
-        typer.echo(f"Not read: {card['absent']}")
+        typer.echo(f"Not read: {card['absent']}" + (f" To fetch it: {card['get']}" if card["get"] else ""))
 
 
 def _flat(value: Any) -> str:

@@ -27,8 +27,11 @@ def as_json(document: Any) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: int = 0) -> None:
-    """Print a table; the last `numbers` columns are right-aligned. Cells are text, never markup."""
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: int = 0, names: int = 0
+) -> None:
+    """Print a table; the last `numbers` columns are right-aligned, and the first `names` are never broken. Cells are
+    text, never markup."""
     from rich.text import Text
 
     console = Console(width=None if Console().is_terminal else 140)
@@ -36,7 +39,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     shown = Table(header_style="bold")
     for place, name in enumerate(columns):
         right = place >= len(columns) - numbers
-        shown.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
+        shown.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right or place < names)
     for row in rows:
         shown.add_row(*(Text(_cell(value)) for value in row))
     console.print(shown)

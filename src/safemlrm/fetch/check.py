@@ -106,13 +106,15 @@ def _pictures(
 
 
 def _decode(name: str, image: Image) -> Seen:
-    """Decode every pixel: a file can begin and end well and be damaged in between."""
+    """Decode the whole file: it can begin and end well and be damaged in between."""
     from PIL import Image as Pillow
 
     try:
         data = image.read()
         kind = media_type(data).removeprefix("image/").upper()
         with Pillow.open(BytesIO(data)) as picture:
+            # of a JPEG an eighth in grey: all its bytes are read, and half the time is saved
+            picture.draft("L", (1, 1))
             picture.load()
     except FileNotFoundError:
         return Seen(name, None, None)
