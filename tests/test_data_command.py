@@ -143,6 +143,31 @@ def test_info_shows_shapes_and_never_a_text(mine: Path, capsys: Shown) -> None:
     assert card["fields"]["images"] == 2 and card["fields"]["expected=refuse"] == 3
 
 
+PLUGIN = """
+from safemlrm.crosswalk import Place
+from safemlrm.plugin import dataset
+from safemlrm.records import Sample
+
+@dataset(version="1", title="Beside", paper="", licence="CC0", source="here", folders=())
+def lying_beside(folder):
+    yield Sample(id="1", dataset="lying_beside", scenario="s", goal="[placeholder]", text="[placeholder]")
+
+def places(folder):
+    return {"s": Place(hazard="defamation")}
+"""
+
+
+def test_a_data_set_in_ones_own_python_is_checked_and_shown_where_it_lies(in_folder: Path, capsys: Shown) -> None:
+    (in_folder / "datasets").mkdir()
+    (in_folder / "datasets" / "lying_beside.py").write_text(PLUGIN)
+    (in_folder / "datasets" / "of_another_project.py").write_text("raise SystemExit('run without being named')")
+    assert run(["data", "check", "lying_beside"]) == 0
+    capsys.readouterr()
+    (row,) = _json(capsys, "data", "info", "lying_beside")["scenarios"]
+    assert row == {"scenario": "s", "items": 1, "hazard": "defamation"}
+    assert run(["data", "list"]) == 0
+
+
 def test_info_without_the_files_tells_what_was_published(tmp_path: Path, capsys: Shown) -> None:
     card = _json(capsys, "data", "info", "hades", "--data", str(tmp_path))
     assert next((r["scenario"], r["items"]) for r in card["scenarios"]) == ("Animal", 150)

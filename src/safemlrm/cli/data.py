@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from safemlrm.registry import Bound
 
 _HELP = "Benchmarks on this machine: what there is, fetching, checking, looking."
+#: A data set of one's own lies in `datasets/` of the working folder; it is loaded only when it is named.
 Name = Annotated[str, typer.Argument(metavar="NAME", help='A data set: xstest, figstep_safebench(subset="tiny") ...')]
 #: Messages list so many files; `--json` lists all.
 _FIRST = 5
@@ -189,7 +190,7 @@ def check(name: Name, data: DataDir = None, json: Json = False) -> int:
     from safemlrm.fetch import check as look_through
     from safemlrm.registry import bind
 
-    bound = bind("dataset", name)
+    bound = bind("dataset", name, beside=Path())
     folder = locate(data, bound.plugin)
     with _reading(bound) as advance:
         found = look_through(bound, folder, advance)
@@ -251,7 +252,7 @@ def info(name: Name, data: DataDir = None, json: Json = False) -> int:
     from safemlrm.registry import bind
 
     with _busy(f"reading {name}"):
-        card = dataset_card.card(bind("dataset", name), data)
+        card = dataset_card.card(bind("dataset", name, beside=Path()), data)
     if json:
         tables.as_json(card)
     else:
@@ -274,7 +275,7 @@ def path(name: Name, data: DataDir = None, json: Json = False) -> int:
     from safemlrm.cli import tables
     from safemlrm.registry import bind
 
-    bound = bind("dataset", name)
+    bound = bind("dataset", name, beside=Path())
     if not bound.plugin.folders:
         raise DataError(f"{bound.plugin.name!r} has no folder of its own")
     folder = locate(data, bound.plugin).resolve()
