@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import random
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,38 @@ def test_check_lists_missing_and_broken_pictures_with_their_numbers(mine: Path, 
     assert "Nothing is wrong" not in shown.out
     found = _json(capsys, "data", "check", OWN)
     assert found["missing"] == ["a.png"] and len(found["problems"]) == 2
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _png(stream: bytes, *, side: int = 4, interlaced: int = 0) -> bytes:
+    """Return an RGB picture as an encoder writes it, all checksums of its chunks right."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, interlaced)
+    chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", stream) + _chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (_png(zlib.compress((b"\0" + bytes(12)) * 4)), None),
+        (_png(zlib.compress(bytes(4 + 4 + 7 + 14 + 26)), interlaced=1), None),
+        (_png(zlib.compress((b"\x09" + bytes(12)) * 4)), "unrecognized data stream"),
+        (_png(b"[placeholder]"), "broken data stream"),
+        (_png(b""), "truncated"),
+        (_png(zlib.compress((b"\0" + bytes(12)) * 4)[:-9]), "truncated"),
+        (_png(zlib.compress(b""), side=0), "its header is no picture's"),
+        (_png(zlib.compress(b"\0"), side=2**30), "exceeds limit"),
+    ],
+)
+def test_check_finds_the_same_faults_as_a_whole_decoding(
+    mine: Path, capsys: Shown, content: bytes, fault: str | None
+) -> None:
+    (mine / "a.png").write_bytes(content)
+    assert run(["data", "check", OWN]) == (1 if fault else 0)
+    assert (fault or "") in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
