@@ -30,7 +30,7 @@ def locate(data_dir: Path | None, plugin: Plugin) -> Path:
     if not plugin.folders:
         return Path()
     wanted = " or ".join(plugin.folders)
-    way_out = f"Get it from {plugin.source} ({plugin.licence})."
+    way_out = f"Get it from {plugin.source} ({plugin.licence}), or let `safemlrm data get {plugin.name}` do it."
     if data_dir is None:
         raise DataError(
             f"data set {plugin.name!r} is read from a folder {wanted}: "

@@ -122,7 +122,8 @@ def _has_columns(path: Path, header: tuple[str, ...], columns: tuple[str, ...]) 
     if len(set(header)) != len(header):
         raise DataError(f"{path}, row 1: a column name occurs twice in {','.join(header)[:200]!r}")
     if missing := [name for name in columns if name not in header]:
-        raise DataError(f"{path}, row 1: no column {missing[0]!r}; there are {','.join(header)[:200]!r}")
+        hint = ". Its cells are separated by ';', which the published file's are not" if ";" in header[0] else ""
+        raise DataError(f"{path}, row 1: no column {missing[0]!r}; there are {','.join(header)[:200]!r}{hint}")
 
 
 def _row(path: Path, number: int, cells: list[str], header: tuple[str, ...]) -> Row:

@@ -47,7 +47,7 @@ def _published() -> dict[str, int]:
     title="XSTest",
     paper="arXiv 2308.01263",
     licence="CC BY 4.0",
-    source="https://github.com/paul-rottger/xstest (commit d7bb5bd), or https://huggingface.co/datasets/Paul/XSTest",
+    source="https://github.com/paul-rottger/xstest, or https://huggingface.co/datasets/Paul/XSTest",
     folders=("xstest", "exaggerated-safety", "XSTest", "xstest-main", "exaggerated-safety-main"),
     published=_published,
     hub="Paul/XSTest@f600c994b256f12867dfa5b3eb3d545a3e62f8b5",

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from safemlrm.benchfiles import home_of
 from safemlrm.errors import DataError
 from safemlrm.fetch.recipes import Part, Recipe
 from safemlrm.fetch.unpack import Filed, Pick, Refused, unpack
@@ -55,11 +56,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 def present(plugin: Plugin, data: Path | None) -> Path | None:
     """Return the folder of a benchmark if it is there, embedded ones excepted."""
-    if data is None:
-        return None
-    homes = [data / name for name in plugin.folders]
-    itself = data if data.resolve().name in plugin.folders and data.is_dir() else None
-    return next((home for home in homes if home.is_dir()), itself)
+    return home_of(data, plugin) if data is not None and plugin.folders else None
 
 
 def receipt_of(folder: Path) -> Receipt | None:
