@@ -125,6 +125,14 @@ def test_spa_vl_train_parts_are_read_together_and_a_lost_part_is_named(tmp_path:
     refused(spa_vl(tmp_path, subset="train"), "part 00000 of 2")
 
 
+def test_spa_vls_training_part_is_published_without_categories_and_the_others_are_not(tmp_path: Path) -> None:
+    bare = [{name: row[name] for name in ("image", "question")} for row in spa_rows(3)]
+    write_parquet(tmp_path / "data" / "train-00000-of-00001.parquet", bare)
+    assert {sample.scenario for sample in spa_vl(tmp_path, subset="train")} == {"uncategorised"}
+    write_parquet(tmp_path / "test" / "harm-00000-of-00001.parquet", bare)
+    refused(spa_vl(tmp_path, rows=3), "class2")
+
+
 def test_an_spa_vl_test_part_of_another_size_is_refused(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "test" / "harm-00000-of-00001.parquet", spa_rows(264))
     refused(spa_vl(tmp_path), str(path), "expected 265 rows, got 264")

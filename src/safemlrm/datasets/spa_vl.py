@@ -13,6 +13,8 @@ from safemlrm.plugin import dataset
 from safemlrm.records import Sample
 
 _TEST_ROWS = 265
+#: The scenario of items that are published without their category.
+UNCATEGORISED = "uncategorised"
 _CONFIGS = {"harm": "test", "help": "test", "train": "default", "validation": "validation"}
 
 
@@ -40,8 +42,8 @@ def spa_vl(
 
     `harm` is to be refused. `help` asks the same kind of questions and is scored by a win rate: it is no
     benign control, so it is expected to `warn`, never counted as over-refusal. `train` and `validation`
-    are for tuning (split `tune`). The files have no ids: an id is made of question and picture, and the
-    same question about several pictures is one group.
+    are for tuning (split `tune`); `train` is published without categories, and its scenario says so. The files
+    have no ids: an id is made of question and picture, and the same question about several pictures is one group.
     Raises `DataError` where a test part has not 265 rows; `rows` is the number of another version. The sizes
     of the other parts, and the names of the categories, are not confirmed and not checked.
     """
@@ -50,13 +52,15 @@ def spa_vl(
     if test or rows is not None:
         check_rows(paths[0], count(paths, ("question",)), _TEST_ROWS, rows)
     ids = ContentIds()
-    for row in entries(paths, ("image", "question", "class2")):
+    needed, perhaps = ("image", "question"), ("class2",)
+    read = entries(paths, needed, perhaps) if subset == "train" else entries(paths, needed + perhaps)
+    for row in read:
         question, image = row.text("question"), picture(row, "image", folder)
         yield Sample(
             id=ids.of(subset, question, image.data or image.path or ""),
             group=fingerprint(question),
             dataset="spa_vl",
-            scenario=row.text("class2"),
+            scenario=row.text("class2") if "class2" in row.cells else UNCATEGORISED,
             goal=question,
             text=question,
             images=(image,),
