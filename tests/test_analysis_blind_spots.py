@@ -15,6 +15,7 @@ from safemlrm.analysis.association import ASSOCIATION
 from safemlrm.analysis.blind_spots import BLIND_SPOTS
 from safemlrm.analysis.consistency import _kendall, _ranks, _spearman
 from safemlrm.analysis.headline import HEADLINE
+from safemlrm.analysis.intervals import wilson
 from safemlrm.analysis.misreading import JOINT_ERRORS
 from safemlrm.analysis.pooling import pooled
 from safemlrm.analysis.power import POWER, Assumed, cells, items_needed, power_table, smallest_tax
@@ -257,6 +258,34 @@ def test_reading_the_same_parts_again_gives_the_override_of_noise() -> None:
     assert table.select("part", "unsafe_first", "safe_second").rows() == [("thinking", 3, 1), ("answer", 1, 1)]
     with pytest.raises(StudyError, match="no part in common"):
         analysis.retest(both([5], [5]), both([5], [5], model="other"))
+
+
+def test_a_retest_counts_what_was_read_once_only_and_gives_no_number_from_no_data() -> None:
+    first, second = both([5, 5, 4, 0], [0, 0, 0, 0]), both([5, 3, 5, 5], [0, 0, 0, 0])
+    lost = pl.when(trial="2", part="thinking").then(None).otherwise("score")
+    second = second.with_columns(score=lost, unread=pl.when(trial="2", part="thinking").then(pl.lit("cut off")))
+    thinking, answer = analysis.retest(first, second).to_dicts()
+    counts = ("planned", "read", "both_read", "unsafe_first", "safe_second")
+    assert [thinking[name] for name in counts] == [4, 4, 3, 2, 1]
+    assert thinking["rate"] == 0.5
+    # Wilson, 1 of 2, by hand: (1/2 + z^2/4 -+ z sqrt(1/8 + z^2/16)) / (1 + z^2/2)
+    assert (thinking["low"], thinking["high"]) == pytest.approx((0.094531, 0.905469), abs=1e-6)
+    assert [answer[name] for name in (*counts, "rate", "low", "high")] == [4, 4, 4, 0, 0, None, None, None]
+    none = analysis.retest(first, second.with_columns(score=pl.lit(None), unread=pl.lit("cut off")))
+    assert none.select("read", "both_read", "rate").rows() == [(4, 0, None), (4, 0, None)]
+
+
+def test_a_retest_of_goals_asked_twice_is_as_sure_as_its_goals_allow() -> None:
+    def sitting(second: list[int]) -> pl.DataFrame:
+        seeds = [both(second, second, seed=seed) for seed in (0, 1)]
+        return pl.concat(frame.with_columns(trial=pl.format("{}/{}", "trial", "seed")) for frame in seeds)
+
+    table = analysis.retest(sitting([5] * 10), sitting([1] * 3 + [5] * 7))
+    # both seeds of a goal agree throughout: 20 parts tell what G - 1 = 9 independent ones would
+    found = wilson([0.3 * 9], [9])
+    assert table.select("unsafe_first", "safe_second").unique().rows() == [(20, 6)]
+    assert table["low"].to_list() == pytest.approx([found.low[0]] * 2)
+    assert table["high"].to_list() == pytest.approx([found.high[0]] * 2)
 
 
 def test_survival_is_kaplan_meiers_estimate() -> None:

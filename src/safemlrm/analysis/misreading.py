@@ -12,16 +12,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from safemlrm.analysis.clusters import share_ends
 from safemlrm.analysis.coupling import QUAD, coupling
-from safemlrm.analysis.frames import UNSAFE, labelled
+from safemlrm.analysis.frames import UNSAFE, check, in_order, labelled
 from safemlrm.analysis.intervals import Column, nullable, wilson
+from safemlrm.analysis.matching import repeated
+from safemlrm.analysis.rates import share
+from safemlrm.analysis.resampling import GROUP, strata_of
 from safemlrm.errors import StudyError
 
 CORRECTED = [
     *("model", "condition", "n", "self_correction", "self_correction_corrected", "self_correction_low"),
     *("self_correction_high", "leak", "leak_corrected", "leak_low", "leak_high", "noise_only", "reason"),
 ]
-RETEST = ["model", "condition", "part", "unsafe_first", "safe_second", "rate", "low", "high"]
+RETEST = [
+    *("model", "condition", "part", "planned", "read", "both_read", "unsafe_first", "safe_second"),
+    *("rate", "low", "high"),
+]
 ERRORS = ["part", "truth", "judged", "count"]
 JOINT_ERRORS = ["thinking_truth", "answer_truth", "thinking_judged", "answer_judged", "count"]
 _LABELS = ("safe", "unsafe")
@@ -145,22 +152,35 @@ def _informative(matrix: Column) -> bool:
 def retest(readings: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
     """Return how often a part judged unsafe at first was judged safe when the same judge read it again.
 
-    The two readings are of the same trials. Whatever self-correction a judge reports, so much of it noise alone could
-    make. Wilson's 95 % interval. Raises `StudyError` where the two share no part.
+    `again` are the readings of the same trials in a later sitting. Whatever self-correction a judge reports, so much of
+    it noise alone could make. `read` counts the first sitting's scores, `both_read` those parts that have one in both;
+    `unsafe_first` and `safe_second` are over the latter. Wilson's 95 % interval, over groups where goals were asked
+    several times. Raises `StudyError` where the two share no part.
     """
-    keys = ["model", "condition", "trial", "part"]
-    first, second = (labelled(f).drop_nulls("score").select(*keys, "score") for f in (readings, again))
-    both = first.join(second, on=keys, suffix="_again")
-    if both.is_empty():
-        raise StudyError("the two readings have no part in common that both times got a score")
-    unsafe = pl.col("score") >= UNSAFE
-    table = both.group_by("model", "condition", "part", maintain_order=True).agg(
+    keys, cell = ["model", "trial", "part"], ["model", "condition", "part"]
+    first = labelled(readings)
+    second = check(again).select(*keys, pl.col("score").alias("again"), shared=pl.lit(value=True))
+    both = first.join(second, on=keys, how="left", maintain_order="left", validate="1:1")
+    if not both["shared"].any():
+        raise StudyError("the two readings have no part in common: they are not of the same trials")
+    twice = pl.col("score").is_not_null() & pl.col("again").is_not_null()
+    unsafe, safe = twice & (pl.col("score") >= UNSAFE), pl.col("again") < UNSAFE
+    table = both.group_by(cell, maintain_order=True).agg(
+        planned=pl.len().cast(pl.Int64),
+        read=pl.col("score").count().cast(pl.Int64),
+        both_read=twice.sum().cast(pl.Int64),
         unsafe_first=unsafe.sum().cast(pl.Int64),
-        safe_second=(unsafe & (pl.col("score_again") < UNSAFE)).sum().cast(pl.Int64),
+        safe_second=(unsafe & safe).sum().cast(pl.Int64),
     )
     found = wilson(table["safe_second"], table["unsafe_first"])
-    rate = pl.when(pl.col("unsafe_first") > 0).then(pl.col("safe_second") / pl.col("unsafe_first"))
-    return table.with_columns(nullable("low", found.low), nullable("high", found.high), rate=rate).select(RETEST)
+    table = table.with_columns(
+        rate=share("safe_second", "unsafe_first"), low=nullable("low", found.low), high=nullable("high", found.high)
+    )
+    if repeated(first):
+        sums = both.filter(unsafe).group_by(*cell, *GROUP, maintain_order=True).agg(hits=safe.sum(), of=pl.len())
+        ends = share_ends(sums, cell, {"retest": ("hits", "of")}, strata_of(first))
+        table = table.drop("low", "high").join(ends, on=cell, how="left", maintain_order="left")
+    return in_order(table, first).select(RETEST)
 
 
 def _nothing(value: float) -> float | None:

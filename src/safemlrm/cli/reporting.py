@@ -99,7 +99,12 @@ def report_store(
     models = source.readings["model"].unique().to_list()
     common = categories(source.readings)
     beside = Beside(
-        recipes=recipes(models), crosswalk=common, marks=source.marks, declared=source.declared, **(given or {})
+        recipes=recipes(models),
+        crosswalk=common,
+        marks=source.marks,
+        declared=source.declared,
+        again=source.again,
+        **(given or {}),
     )
     if source.simulated:
         notes.insert(0, f"Simulated: no model was called. {specimens.ASSUMPTION}")

@@ -124,12 +124,15 @@ def judge(
     store: Annotated[str, typer.Argument(metavar="[STORE]")] = "safemlrm.db",
     judge: Judges = None,
     splitter: Splitters = None,
+    sitting: Annotated[
+        int, typer.Option(help="Above 1: read what this judge has read a second, third ... time.", min=1)
+    ] = 1,
     concurrency: Concurrency = 32,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again for failed judge calls.")] = False,
     beside: Annotated[Path | None, typer.Option(help="The study's folder, for judges and models of your own.")] = None,
     json: Json = False,
 ) -> int:
-    """Judge stored replies again, with another judge or splitter: no model is sampled."""
+    """Judge stored replies again, with another judge or splitter, or the same judge once more: no model is sampled."""
     from safemlrm.cli import tables
     from safemlrm.engine.bench import Options
     from safemlrm.engine.rejudge import Rejudging
@@ -137,7 +140,8 @@ def judge(
 
     options = Options(concurrency=concurrency, retry_failed=retry_failed, beside=beside)
     with open_store(store) as opened:
-        work = Rejudging(opened, judge or ["harm_rubric"], splitter or ["corrected"], options)
+        by = splitter or ([] if sitting > 1 else ["corrected"])
+        work = Rejudging(opened, judge or ["harm_rubric"], by, options, sitting)
         outcome = _wait_for(work, work.counts)
         unread, _ = tables.unread_in(opened, work.splitters, work.sat)
         tables.show_judged(work.counts, outcome, unread, json=json)

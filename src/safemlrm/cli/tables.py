@@ -174,10 +174,12 @@ def unread_in(
     from safemlrm.store import frames
 
     unread = unpublished = 0
-    named = {(j.splitter, j.judge) for j in frames.judged(store)}
-    for splitter, judge in sorted(named):
-        if splitter in splitters and judge in judges:
-            readings = frames.readings(store, splitter=splitter, judge=judge, runs=runs)
+    for entry in frames.judged(store):
+        if entry.splitter in splitters and entry.judge in judges:
+            readings = frames.readings(store, splitter=entry.splitter, judge=entry.judge, runs=runs)
+            if entry.sitting > 1:  # a later sitting reads what the first one read, and no more
+                first = frames.readings(store, splitter=entry.splitter, judge=entry.first, runs=runs)
+                readings = readings.filter(first["unread"].ne_missing("not judged"))
             simulated = int((readings["unread"] == UNPUBLISHED).sum())
             unread += readings.height - readings["unread"].null_count() - simulated
             unpublished += simulated

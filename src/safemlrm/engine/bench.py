@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class Bench:
     bound: Bound
     model: str | None
     pool: Pool | None
+    #: the second, third ... time that this judge reads: nothing else tells these verdicts from the first ones
+    sitting: int = 1
 
     @cached_property
     def functions(self) -> Judge:
@@ -56,20 +58,31 @@ class Bench:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """Return what makes two judges differ: name, version, parameters, model, decoding. No URL."""
+        """Return what makes two judges differ: name, version, parameters, model, decoding, later sitting. No URL."""
         decoding = msgspec.to_builtins(self.decoding) if self.model else None
-        return self.bound.identity() | {"model": self.model, "decoding": decoding}
+        later = {"sitting": self.sitting} if self.sitting > 1 else {}
+        return self.bound.identity() | {"model": self.model, "decoding": decoding} | later
 
     @cached_property
     def id(self) -> str:
         """The hash of the judge's document."""
         return digest(self.document)
 
+    @property
+    def first(self) -> Bench:
+        """The same judge in its first sitting."""
+        return replace(self, sitting=1)
+
+    @property
+    def name(self) -> str:
+        """The name in tables: the plug-in as a study names it; a later sitting says which one it is."""
+        return f"{self.bound.given()}, sitting {self.sitting}" if self.sitting > 1 else str(self.bound.given())
+
     def row(self) -> Row:
         """Return the judge's own row."""
         columns = {
             "id": self.id,
-            "name": str(self.bound.given()),
+            "name": self.name,
             "version": self.bound.plugin.version,
             "model": self.model,
             "document": msgspec.json.encode(self.document, order="deterministic").decode(),
@@ -77,13 +90,15 @@ class Bench:
         return Row(schema.judges, columns)
 
 
-async def open_benches(judges: Sequence[str], options: Options, stack: AsyncExitStack) -> list[Bench]:
+async def open_benches(
+    judges: Sequence[str], options: Options, stack: AsyncExitStack, *, sitting: int = 1
+) -> list[Bench]:
     """Open every judge's model: a key that is not set is known before anything is paid for."""
     benches = []
     for named in judges:
         bound, asked = judge_named(named, options.beside)
         if asked is None:
-            benches.append(Bench(bound, None, None))
+            benches.append(Bench(bound, None, None, sitting))
             continue
         name = parse_model(asked if "@http" in asked else f"{asked}@{_default_url(bound)}")
         facts = msgspec.structs.replace(facts_of(name.model, options.beside), served=name.model)
@@ -91,7 +106,8 @@ async def open_benches(judges: Sequence[str], options: Options, stack: AsyncExit
         protocol = bind("target", "openai_compatible")
         reach = await stack.enter_async_context(protocol.plugin.function(facts, name.url, **protocol.params))
         gate = asyncio.Semaphore(options.concurrency)
-        benches.append(Bench(bound, name.model, Pool(name.model, "judge", reach, gate, options.patience)))
+        pool = Pool(name.model, "judge", reach, gate, options.patience)
+        benches.append(Bench(bound, name.model, pool, sitting))
     return benches
 
 

@@ -13,12 +13,13 @@ import msgspec
 from sqlalchemy import select
 
 from safemlrm import __version__, prompting
-from safemlrm.engine.bench import Options, open_benches
+from safemlrm.engine.bench import Bench, Options, open_benches
 from safemlrm.engine.counts import Counts
 from safemlrm.engine.judge import Bar, Subject
+from safemlrm.errors import StudyError
 from safemlrm.models import facts_of
 from safemlrm.resolve import check_splitters
-from safemlrm.store import Row, Store, schema
+from safemlrm.store import Row, Store, frames, schema
 from safemlrm.store.writer import Writer
 from safemlrm.study import Study
 
@@ -28,12 +29,16 @@ _CHUNK = 200
 
 @dataclass
 class Rejudging:
-    """One pass of judges over every stored reply. `await rejudging.go()` returns its outcome."""
+    """One pass of judges over every stored reply. `await rejudging.go()` returns its outcome.
+
+    In a `sitting` above 1 the same judges read again what they have read: by the same splitters, where none is named.
+    """
 
     store: Store
     judges: Sequence[str]
     splitters: Sequence[str]
     options: Options
+    sitting: int = 1
     counts: Counts = field(default_factory=Counts)
     #: ids of the judges that sat
     sat: set[str] = field(default_factory=set)
@@ -48,14 +53,16 @@ class Rejudging:
         check_splitters(self.splitters)
         run = uuid.uuid4().hex
         async with AsyncExitStack() as stack:
-            benches = await open_benches(self.judges, self.options, stack)
+            benches = await open_benches(self.judges, self.options, stack, sitting=self.sitting)
+            if self.sitting > 1:
+                self._read_before(benches)
             self.sat = {bench.id for bench in benches}
             self.store.write([self._record(run), *(bench.row() for bench in benches)])
             writer = await stack.enter_async_context(Writer(self.store))
             bar = Bar(run, benches, self.splitters, self.store, writer, self.counts)
             bar.learn(retry_failed=self.options.retry_failed)
             self.counts.phase, self.counts.started = "judging", time.monotonic()
-            subjects = self._subjects()
+            subjects = self._subjects(benches)
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.options.concurrency):
                     group.create_task(self._judge_all(subjects, bar))
@@ -64,23 +71,40 @@ class Rejudging:
         self.store.finish(run, time.time(), outcome)
         return outcome
 
+    def _read_before(self, benches: Sequence[Bench]) -> None:
+        """Take the splitters of the first sitting, and refuse to repeat what never was."""
+        read = [entry for entry in frames.judged(self.store) if entry.judge in {bench.first.id for bench in benches}]
+        self.splitters = self.splitters or sorted({entry.splitter for entry in read})
+        there = {(entry.splitter, entry.judge) for entry in read}
+        for bench in benches:
+            for splitter in self.splitters or ["any"]:
+                if (splitter, bench.first.id) not in there:
+                    raise StudyError(
+                        f"judge {bench.name}: it has not read this store a first time by the splitter {splitter}, so "
+                        "there is nothing to read again: leave --sitting out"
+                    )
+
     def _record(self, run: str) -> Row:
         document = Study(name="judging", judges=tuple(self.judges), splitters=tuple(self.splitters))
-        columns = {"id": run, "name": "judging", "study": "judging", "version": __version__, "started": time.time()}
+        name = "judging" if self.sitting == 1 else f"judging, sitting {self.sitting}"
+        columns = {"id": run, "name": name, "study": "judging", "version": __version__, "started": time.time()}
         return Row(schema.runs, columns | {"document": msgspec.json.encode(document).decode()})
 
-    def _subjects(self) -> Iterator[Subject]:
-        """Yield every answered trial, in chunks, with what judging needs of it."""
-        t, a, s = schema.trials, schema.arms, schema.samples
+    def _subjects(self, benches: Sequence[Bench]) -> Iterator[Subject]:
+        """Yield every answered trial (in a later sitting: that was read before), in chunks, with what judging needs."""
+        t, a, s, j = schema.trials, schema.arms, schema.samples, schema.judgings
+        wanted = select(schema.responses.c.trial)
+        if self.sitting > 1:
+            wanted = select(j.c.trial).where(j.c.judge.in_({bench.first.id for bench in benches})).distinct()
         with self.store.engine.connect() as connection:
-            answered = list(connection.execute(select(schema.responses.c.trial)).scalars())
+            answered = list(connection.execute(wanted).scalars())
         self.counts.planned = len(answered)
         for start in range(0, len(answered), _CHUNK):
             joined = t.join(a, a.c.id == t.c.arm).join(s, s.c.content == t.c.content)
             chunk = t.c.id.in_(answered[start : start + _CHUNK])
             with self.store.engine.connect() as connection:
-                wanted = select(t.c.id, a.c.model, a.c.prompting, s.c.goal, s.c.document)
-                rows = connection.execute(wanted.select_from(joined).where(chunk)).all()
+                columns = select(t.c.id, a.c.model, a.c.prompting, s.c.goal, s.c.document)
+                rows = connection.execute(columns.select_from(joined).where(chunk)).all()
             for row in rows:
                 asked_for = prompting.format_of(row.prompting, self.options.beside)
                 facts = prompting.read_as(facts_of(row.model, self.options.beside), asked_for)

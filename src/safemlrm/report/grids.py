@@ -11,6 +11,8 @@ from safemlrm.report.wording import Grid, Heading, count, decimal, decimals, lis
 Tables = dict[str, pl.DataFrame]
 Names = dict[str, str]
 
+_CHANGED = ("unsafe_first", "safe_second")
+
 
 def _headings(labels: list[str], heads: int) -> list[Heading]:
     return [Heading(label, number=place >= heads) for place, label in enumerate(labels)]
@@ -102,6 +104,34 @@ def corrections(tables: Tables, names: Names) -> Grid | None:
     ]
     heads = ["Model", "Condition", "Reading", "hits / n", "rate", "95 % interval"]
     return Grid("Two readings of self-correction, in per cent", _headings(heads, 3), rows, heads=2) if rows else None
+
+
+def noise(tables: Tables, names: Names) -> tuple[str, Grid] | None:
+    """Say how much of unsafe thinking the same judge called safe on a second reading; None where it read once."""
+    if "retest" not in tables:
+        return None
+    table = tables["retest"].filter(pl.col("both_read") > 0, part="thinking")
+    if table.is_empty():
+        return None
+    second = table.filter(pl.col("sitting") == pl.col("sitting").min()).to_dicts()
+    unsafe, safe = (sum(row[name] for row in second) for name in _CHANGED)
+    said = (
+        f"Judge noise alone: the same judge read the same parts again. Of {count(unsafe)} thinkings that it had called "
+        f"unsafe it now called {count(safe)} safe, though not a word had changed. A self-correction up to the rates "
+        "below may be the judge's doing and not the model's."
+    )
+    rows = [
+        [
+            *(names[r["model"]], r["condition"], count(r["sitting"])),
+            *(count(r[name]) for name in ("planned", "read", "both_read")),
+            " / ".join(count(r[name]) for name in reversed(_CHANGED)),
+            *(percent(r["rate"]), span(r["low"], r["high"])),
+        ]
+        for r in table.iter_rows(named=True)
+    ]
+    heads = ["Model", "Condition", "Sitting", "planned", "read", "read twice", "then safe / first unsafe", "rate"]
+    caption = "Unsafe thinking that the same judge then called safe, in per cent"
+    return said, Grid(caption, _headings([*heads, "95 % interval"], 3), rows, heads=2)
 
 
 def refusals(tables: Tables, names: Names) -> Grid | None:

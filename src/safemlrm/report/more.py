@@ -30,6 +30,8 @@ class Beside(NamedTuple):
     declared: tuple[analysis.Declared, ...] = ()
     #: columns scenario, weight: another average over scenarios
     weights: pl.DataFrame | None = None
+    #: the readings of the same judge's later sittings, by their number
+    again: Mapping[int, pl.DataFrame] = {}
 
 
 class Known(NamedTuple):
@@ -69,6 +71,11 @@ def from_readings(
     found |= capability(beside) | ({"factors": pl.concat(squares)} if squares else {})
     if beside.errors is not None:
         found["corrected"] = analysis.corrected(harmful, beside.errors)
+    if beside.again:
+        found["retest"] = pl.concat(
+            analysis.retest(harmful, again).select(pl.lit(number).alias("sitting"), pl.all())
+            for number, again in beside.again.items()
+        )
     return {name: table for name, table in found.items() if table.height}
 
 

@@ -156,6 +156,7 @@ def _render(
         outcomes=grids.outcomes(found, names),
         missing=grids.missing(found, names),
         corrections=grids.corrections(found, names),
+        noise=grids.noise(found, names),
         refusals=grids.refusals(found, names),
         accuracy=grids.accuracy(found, names),
         comprehension=grids.comprehension(found, names),

@@ -31,6 +31,8 @@ class Source:
     marks: pl.DataFrame | None = None
     #: the primary comparisons that the studies declared before they ran
     declared: tuple[Declared, ...] = ()
+    #: the readings of the same judge's later sittings, by their number
+    again: dict[int, pl.DataFrame] = field(default_factory=dict)
 
 
 def gather(
@@ -49,6 +51,10 @@ def gather(
     other = {
         entry.splitter: frames.readings(store, splitter=entry.splitter, judge=entry.judge, runs=runs, asked=asked)
         for entry in read[1:]
+    }
+    again = {
+        number: frames.readings(store, splitter=name, judge=entry.judge, runs=runs, asked=asked)
+        for number, entry in (choice.later(store, first) if first else {}).items()
     }
     models = readings.select("model", "base").unique(maintain_order=True)
     there = set(models["model"])
@@ -70,7 +76,8 @@ def gather(
     notes += [_stopped_early(run) for run in chosen if (run.outcome or "").startswith("stopped early")]
     title = newest.get("name", "study")
     declared = tuple(Declared(**study["primary"]) for study in studies if study.get("primary"))
-    return Source(readings, pairs, title, other, facts, notes, simulated, marks if marks.height else None, declared)
+    marked = marks if marks.height else None
+    return Source(readings, pairs, title, other, facts, notes, simulated, marked, declared, again)
 
 
 def _stopped_early(run: Any) -> str:

@@ -29,10 +29,11 @@ def choose(
 ) -> list[frames.Judged]:
     """Return the splitters and the judge to read with, the primary first, the same judge's other splitters after it.
 
-    `judge` is a judge's name, or `name:model` where one judge asked two models. Empty when nothing was judged.
+    `judge` is a judge's name, or `name:model` where one judge asked two models; only its first sitting is read with.
+    Empty when nothing was judged.
     Raises `StudyError` for a splitter or judge that nothing in the store was read with.
     """
-    judged = frames.judged(store)
+    judged = [entry for entry in frames.judged(store) if entry.sitting == 1]
     _known("splitter", splitter, [entry.splitter for entry in judged])
     _known("judge", judge, [name for entry in judged for name in _names(entry)])
     splitters = [splitter] if splitter else study.get("splitters") or ["corrected"]
@@ -47,6 +48,15 @@ def choose(
     return ordered[:1] + [
         entry for entry in ordered[1:] if entry.judge == ordered[0].judge and entry.splitter != ordered[0].splitter
     ]
+
+
+def later(store: Store, chosen: frames.Judged) -> dict[int, frames.Judged]:
+    """Return the later sittings of a judge, in which it read the same replies again, by their number."""
+    judged = frames.judged(store)
+    again = {
+        entry.sitting: entry for entry in judged if (entry.splitter, entry.first) == (chosen.splitter, chosen.judge)
+    }
+    return {number: again[number] for number in sorted(again) if number > 1}
 
 
 def _known(what: str, wanted: str | None, known: Sequence[str]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import polars as pl
 from sqlalchemy import Integer, ScalarSelect, Select, String, Table, and_, cast, func, literal_column, select
 
 from safemlrm.errors import StudyError
-from safemlrm.records import PARTS
+from safemlrm.records import PARTS, digest
 from safemlrm.store import schema
 from safemlrm.store.store import Store
 
@@ -27,6 +28,9 @@ class Judged(NamedTuple):
     judge: str
     judge_name: str
     model: str | None
+    #: the how manieth time that this judge read, and its id the first time
+    sitting: int
+    first: str
 
 
 def _frame(store: Store, query: Select[Any], kinds: dict[str, Any] | None = None) -> pl.DataFrame:
@@ -97,13 +101,17 @@ def verdicts(store: Store) -> pl.DataFrame:
 def judged(store: Store) -> list[Judged]:
     """Return every splitter and judge that readings can be made of, most used first."""
     j, w = schema.judgings, schema.judges
-    query = (
-        select(j.c.splitter, j.c.judge, w.c.name, w.c.model, func.count().label("n"))
-        .join(w, w.c.id == j.c.judge)
-        .group_by(j.c.splitter, j.c.judge, w.c.name, w.c.model)
-    )
-    rows = _frame(store, query, {"n": pl.Int64}).sort(["n", "splitter", "name"], descending=[True, False, False])
-    return [Judged(r["splitter"], r["judge"], r["name"], r["model"]) for r in rows.to_dicts()]
+    query = select(j.c.splitter, j.c.judge, func.count().label("n")).group_by(j.c.splitter, j.c.judge)
+    counted = _frame(store, query, {"n": pl.Int64})
+    known = _frame(store, select(w.c.id.label("judge"), w.c.name, w.c.model, w.c.document))
+    rows = counted.join(known, on="judge").sort(["n", "splitter", "name"], descending=[True, False, False])
+    return [Judged(r["splitter"], r["judge"], r["name"], r["model"], *_sitting(r["document"])) for r in rows.to_dicts()]
+
+
+def _sitting(document: str) -> tuple[int, str]:
+    """Return which sitting of a judge this is, and the id that the first one has: that of all but the sitting."""
+    found: dict[str, Any] = msgspec.json.decode(document)
+    return found.pop("sitting", 1), digest(found)
 
 
 def readings(
