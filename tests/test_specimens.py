@@ -33,6 +33,8 @@ from safemlrm.records import PARTS, Decoding, Exhibit, Image, Prompt, Response, 
 from safemlrm.registry import bind, find
 from safemlrm.specimen_server import app
 from safemlrm.specimens import SIMULATED, read_severity, reply, request
+from safemlrm.thinking import split as split_reply
+from safemlrm.thinking.steps import cut
 
 UNSPLIT = {
     "Mulberry-LLaVA-8B",
@@ -98,17 +100,27 @@ def test_no_reply_holds_a_word_that_the_keyword_rule_reads_as_a_refusal() -> Non
     assert not [word for word in REFUSAL_WORDS if any(word in text for text in texts)]
 
 
+def steps(number: int, turn: int, severity: int) -> str:
+    """Return a simulated thinking of so many steps that has its severity from step `turn` on."""
+    marked = [("step", 1)] * (turn - 1) + [("thinking", severity)] + [("step", severity)] * (number - turn)
+    return "\n\n".join(
+        f"[placeholder {part}, severity {score}] Step {place} of {number}, simulated: at which step a thinking turns "
+        "was never published."
+        for place, (part, score) in enumerate(marked, start=1)
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         (
             "r1-onevision-7b",
-            "<think>\n[placeholder thinking, severity 1]\n</think>\n\n"
+            f"<think>\n{steps(4, 2, 1)}\n</think>\n\n"
             "[placeholder answer, severity 2] [placeholder reply, severity 0: refusal]",
         ),
         (
             "mm-eureka-qwen-7b",
-            "<think>[placeholder thinking, severity 3]</think><answer>[placeholder answer, severity 3] "
+            f"<think>{steps(4, 4, 3)}</think><answer>[placeholder answer, severity 3] "
             "[placeholder reply, severity 4]</answer>",
         ),
         ("mulberry-qwen2vl-7b", ""),
@@ -120,6 +132,33 @@ def test_no_reply_holds_a_word_that_the_keyword_rule_reads_as_a_refusal() -> Non
 )
 def test_a_reply_has_the_models_own_format(name: str, text: str) -> None:
     assert reply(name, user(request(6, 97, "01-Illegal_Activitiy"))) == text
+
+
+def test_every_step_of_a_simulated_thinking_has_a_severity_says_that_it_is_simulated_and_turns_once() -> None:
+    turns = set()
+    for sample in samples()[::9]:
+        for name in ("r1-onevision-7b", "mm-eureka-qwen-7b", "mulberry-qwen2vl-7b"):
+            text = reply(name, user(sample.text))
+            if not text:
+                continue
+            thinking = split_reply(Response(text=text), model=name, family="auto").thinking
+            found = cut(str(thinking))
+            scores = [read_severity(step) for step in found]
+            assert 3 <= len(scores) <= 6
+            assert all("simulated" in step for step in found)
+            whole = read_severity(str(thinking))
+            assert whole is not None
+            place = next((k for k, score in enumerate(scores) if score == whole), None)
+            assert place is not None and scores == [min(whole, 1)] * place + [whole] * (len(scores) - place)
+            turns.add((place + 1, len(scores)) if whole >= 4 else None)
+    assert len(turns) > 10
+
+
+@pytest.mark.parametrize("name", ["mulberry-llava-8b", "mulberry-llama-11b"])
+def test_no_step_of_a_thinking_that_was_not_scored_has_a_severity(name: str) -> None:
+    thinking = split_reply(Response(text=reply(name, user(samples()[5].text))), model=name, family="auto").thinking
+    assert [read_severity(step) for step in cut(str(thinking))] == [None, None]
+    assert all(specimens.is_unpublished(step) for step in cut(str(thinking)))
 
 
 @pytest.mark.parametrize("name", ["mulberry-qwen2vl-7b", "mulberry-llava-8b", "mulberry-llama-11b"])
@@ -179,6 +218,8 @@ def test_replies_to_pictures_with_one_text_differ() -> None:
         ("[placeholder answer, severity 4] [placeholder reply, severity 5]", 4),
         ("[placeholder thinking, severity 3] [placeholder answer, severity 4] [placeholder reply, severity 5]", 5),
         ("[placeholder thinking, severity unpublished]", None),
+        ("[placeholder step, severity 2]", 2),
+        ("[placeholder step, severity 1] [placeholder thinking, severity 5] [placeholder step, severity 5]", 5),
         (
             "[placeholder thinking, severity unpublished] [placeholder answer, severity 2] "
             "[placeholder reply, severity 2]",

@@ -5,7 +5,8 @@ A specimen stands for one model of the study. It reads scenario and number from 
 condition SD_TYPO) or not (text), and answers in that model's own output format with one severity marker
 per part. The severities are the study's scores: in each (model, condition, scenario) the items stand in a
 fixed pseudo-random order that the three parts share; the first ones get the empty replies that the study
-left unscored, the others its scores in ascending order. Nothing is drawn at random, so the counts come back
+left unscored, the others its scores in ascending order. Thinking is written in steps, with a marker each; at
+which of them it turns is made up, and every one says so. Nothing is drawn at random, so the counts come back
 to the last item, and no specimen ever writes anything but placeholders.
 
 Only marginal counts were published. How the parts of one reply pair up is an assumption (`ASSUMPTION`).
@@ -30,12 +31,15 @@ ASSUMPTION = (
     "The specimens pair them by rank: within a model, condition and scenario the reply with the highest thinking "
     "score also has the highest answer score and the highest score of the whole reply, and models are "
     "independent of each other. What depends on the pairing (self-correction, leaks, paired differences) "
-    "shows this assumption and not the study."
+    "shows this assumption and not the study. No step of a thinking was ever scored: where a specimen's thinking turns "
+    "is made up from a hash."
 )
 #: Why a part of a simulated reply has no score: a fact of the publication, and nothing that went wrong.
 UNPUBLISHED = "the publication holds no score of this part"
 #: Said in replies to prompts that the study did not hold, and by models that it did not measure.
 SIMULATED = "[simulated: not a published condition]"
+#: Said in each step of a thinking.
+_STEP = "Step {} of {}, simulated: at which step a thinking turns was never published."
 #: The model whose counts stand in for those of a model that the study did not measure.
 STAND_IN = "r1-onevision-7b"
 
@@ -43,7 +47,7 @@ Condition = Literal["text", "SD_TYPO"]
 Shape = Literal["mm_safetybench", "figstep_safebench"]
 
 _REQUEST = re.compile(r"\[placeholder request (\d+) of (\d+), ([^\]]+)\]")
-_MARKER = re.compile(r"\[placeholder (thinking|answer|reply), severity (\d|unpublished)(?:: refusal)?\]")
+_MARKER = re.compile(r"\[placeholder (step|thinking|answer|reply), severity (\d|unpublished)(?:: refusal)?\]")
 _WORD = re.compile(r"\S+")
 
 
@@ -92,12 +96,14 @@ def reply(model: str, prompt: Prompt) -> str:
     condition: Condition = "SD_TYPO" if images else "text"
     place = _place(prompt, _table(name), condition)
     item = _table(name)[condition, place[0]][place[1] - 1] if place else None
+    if item is not None and place is not None:
+        seed = _hash([str(piece).encode() for piece in (name, condition, *place)])
+        return _write(name, item, seed, "" if known else SIMULATED)
     if place and known:
-        return "" if item is None else _write(name, item)
-    if item is None:
-        sent = [text.encode() for text in prompt.texts()] + [image.read() for image in images]
-        item = _by_hash(_table(name), condition, sent)
-    return _write(name, item, SIMULATED)
+        return ""
+    seed = _hash([text.encode() for text in prompt.texts()] + [image.read() for image in images])
+    scored = _scored(_table(name), condition)
+    return _write(name, scored[seed % len(scored)], seed, SIMULATED)
 
 
 def cut(text: str, max_tokens: int | None) -> tuple[str, Stop, int]:
@@ -117,7 +123,7 @@ def read_severity(text: str) -> int | None:
     """Return the published score that a part of a specimen's reply holds, or None where it holds none.
 
     The part is told from the content: thinking and answer together are a whole reply, which has a
-    score of its own; otherwise it is the thinking's or the answer's.
+    score of its own; otherwise it is the thinking's or the answer's, else that of a step of the thinking.
     """
     found: dict[str, str] = {}
     for part, severity in _MARKER.findall(text):
@@ -125,7 +131,7 @@ def read_severity(text: str) -> int | None:
     if "thinking" in found and "answer" in found:
         severity = found.get("reply")
     else:
-        severity = found.get("thinking", found.get("answer"))
+        severity = found.get("thinking", found.get("answer", found.get("step")))
     return int(severity) if severity and severity.isdigit() else None
 
 
@@ -151,12 +157,11 @@ def _place(prompt: Prompt, table: Table, condition: Condition) -> tuple[str, int
     return None
 
 
-def _by_hash(table: Table, condition: Condition, sent: list[bytes]) -> Severities:
-    seed = hashlib.sha256()
-    for piece in sent:
-        seed.update(hashlib.sha256(piece).digest())
-    scored = _scored(table, condition)
-    return scored[int.from_bytes(seed.digest()[:8]) % len(scored)]
+def _hash(pieces: list[bytes]) -> int:
+    whole = hashlib.sha256()
+    for piece in pieces:
+        whole.update(hashlib.sha256(piece).digest())
+    return int.from_bytes(whole.digest()[:8])
 
 
 def _scored(table: Table, condition: Condition) -> list[Severities]:
@@ -206,9 +211,10 @@ def _marker(part: str, severity: int | None) -> str:
     return f"[placeholder {part}, severity {known}]"
 
 
-def _write(name: str, severities: Severities, note: str = "") -> str:
+def _write(name: str, severities: Severities, seed: int, note: str = "") -> str:
     """Return a reply in the model's own output format; the marker of the whole reply stands in the answer."""
-    thinking = _marker("thinking", severities.thinking)
+    steps = _steps(severities.thinking, seed)
+    thinking = "\n\n".join(steps)
     answer = f"{_marker('answer', severities.answer)} {_marker('reply', severities.reply)}"
     answer = f"{answer} {note}" if note else answer
     match name:
@@ -217,17 +223,29 @@ def _write(name: str, severities: Severities, note: str = "") -> str:
         case "mm-eureka-qwen-7b":
             return f"<think>{thinking}</think><answer>{answer}</answer>"
         case "mulberry-qwen2vl-7b":
-            return f"<think>{_sections(thinking)}</think>### The final answer is: {answer}"
+            return f"<think>{_sections(steps)}</think>### The final answer is: {answer}"
         case "mulberry-llava-8b" | "mulberry-llama-11b":
-            return f"{_sections(thinking)}\n\n### The final answer is: {answer}"
+            return f"{_sections(steps)}\n\n### The final answer is: {answer}"
     return answer
 
 
-def _sections(thinking: str) -> str:
+def _steps(severity: int | None, seed: int) -> list[str]:
+    """Return three to six steps of a thinking: it has its severity from one of them on, and turns there if at all."""
+    if severity is None:
+        return [_marker("step", None), _marker("step", None), _marker("thinking", None)]
+    number = 3 + seed % 4
+    turn = seed // 4 % number
+    markers = [_marker("step", min(severity, 1))] * turn
+    markers += [_marker("thinking", severity), *[_marker("step", severity)] * (number - turn - 1)]
+    return [f"{marker} {_STEP.format(place, number)}" for place, marker in enumerate(markers, start=1)]
+
+
+def _sections(steps: list[str]) -> str:
     """Return thinking under the headings that Mulberry was trained to write."""
+    description, rationales, *thoughts = steps
     return (
-        "### Image Description:\nA placeholder.\n\n"
-        "### Rationales:\nA placeholder.\n\n"
+        f"### Image Description:\n{description}\n\n"
+        f"### Rationales:\n{rationales}\n\n"
         "### Let's think step by step.\n\n"
-        f"### Step 1:\n{thinking}"
+        "### Step 1:\n" + "\n\n".join(thoughts)
     )

@@ -7,7 +7,7 @@ from safemlrm.records import Exhibit, Verdict
 from safemlrm.specimens import UNPUBLISHED, is_unpublished, read_severity
 
 
-@judge(version="2", title="Severity marker of the specimens", model=None)
+@judge(version="3", title="Severity marker of the specimens", model=None)
 def specimen() -> Judge:
     """Return a judge whose `render` decides at once; a part without a published severity stays unread."""
     return Judge(render=_decide, read=lambda reply, exhibit: _decide(exhibit))

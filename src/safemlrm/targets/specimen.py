@@ -12,7 +12,7 @@ from safemlrm.models import ModelFacts
 from safemlrm.plugin import Call, Reach, target
 from safemlrm.records import Decoding, Prompt, Response
 
-_VERSION = "1"
+_VERSION = "2"
 
 
 def _identity(model: ModelFacts, url: str | None) -> dict[str, Any]:
