@@ -116,6 +116,23 @@ def test_a_store_of_the_first_schema_is_brought_forward_with_every_row(tmp_path:
     assert columns(path) == columns(fresh)
 
 
+def test_a_store_without_steps_is_given_their_table_and_keeps_its_rows(url: str) -> None:
+    with open_store(url, create=True) as store:
+        store.write([trial(9000)])
+        with store.engine.begin() as connection:
+            schema.steps.drop(connection)
+            connection.execute(schema.meta.update().values(value="3"))
+    step = {"trial": "t9000", "splitter": "corrected", "version": "2", "cut": "paragraphs 1", "judge": "j", "step": 1}
+    with open_store(url) as store:
+        before = store.count(schema.trials)
+        store.write([Row(schema.steps, step | {"steps": 2, "verdict": "v"})] * 2)
+        assert (store.count(schema.steps), store.count(schema.trials)) == (1, before)
+        assert store.present(schema.trials, "id", ["t9000"]) == {"t9000"}
+        with store.engine.connect() as connection:
+            assert connection.execute(schema.meta.select()).one().value == str(schema.VERSION)
+    open_store(url).close()
+
+
 def columns(path: Path) -> set[tuple[str, str]]:
     with sqlite3.connect(path) as connection:
         names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'index')").fetchall()

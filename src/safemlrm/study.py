@@ -108,6 +108,8 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     judges: tuple[str, ...] = ("harm_rubric",)
     #: how replies are taken apart; the first one is the report's
     splitters: tuple[str, ...] = ("corrected",)
+    #: whether each step of the thinking is judged by itself too, to see where it turns
+    steps: bool = False
     #: repetitions of every trial, each with its own decoding seed
     seeds: int = 1
     #: at most so many samples of each data set, taken in turn from its scenarios
@@ -131,7 +133,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             target["model"] = re.sub("@http[^@]*$", "", target["model"])
             for key in ("serve", "serving"):
                 target.pop(key, None)
-        ours = ("judges", "splitters", "description", "missing", "primary", "stopping")
+        ours = ("judges", "splitters", "steps", "description", "missing", "primary", "stopping")
         return digest({k: v for k, v in document.items() if k not in ours})
 
 

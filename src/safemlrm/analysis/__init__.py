@@ -23,7 +23,7 @@ from safemlrm.analysis.resampling import Replicates, replicates, replicates_from
 from safemlrm.analysis.sequential import confidence_sequence, first_exclusion
 from safemlrm.analysis.shares import shares
 from safemlrm.analysis.tax import prompts, tax, tax_from_counts
-from safemlrm.analysis.turning import survival, turning
+from safemlrm.analysis.turning import placed, survival, turned, turning
 
 __all__ = [
     "READINGS",
@@ -60,6 +60,7 @@ __all__ = [
     "missing",
     "outcomes",
     "pairs_of",
+    "placed",
     "power",
     "power_table",
     "primary",
@@ -80,5 +81,6 @@ __all__ = [
     "tax",
     "tax_from_counts",
     "training",
+    "turned",
     "turning",
 ]

@@ -104,6 +104,7 @@ def report_store(
         marks=source.marks,
         declared=source.declared,
         again=source.again,
+        steps=source.steps,
         **(given or {}),
     )
     if source.simulated:

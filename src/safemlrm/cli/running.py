@@ -25,6 +25,9 @@ Promptings = Annotated[list[str] | None, typer.Option("--prompting", help="bare,
 Defenses = Annotated[list[str] | None, typer.Option("--defense", help="none, safety_prompt ...")]
 Judges = Annotated[list[str] | None, typer.Option("--judge", help="name or name:model@URL.")]
 Splitters = Annotated[list[str] | None, typer.Option("--splitter", help="corrected, opensafemlrm.")]
+Steps = Annotated[
+    bool, typer.Option("--steps", help="Have each step of the thinking judged by itself too: where it turns.")
+]
 Seeds = Annotated[int | None, typer.Option(help="Repetitions of every trial.")]
 Limit = Annotated[int | None, typer.Option(help="At most so many samples of each data set, spread over scenarios.")]
 PerScenario = Annotated[int | None, typer.Option(help="The first so many samples of each scenario.")]
@@ -61,6 +64,7 @@ def run(
     defense: Defenses = None,
     judge: Judges = None,
     splitter: Splitters = None,
+    steps: Steps = False,
     seeds: Seeds = None,
     limit: Limit = None,
     per_scenario: PerScenario = None,
@@ -78,7 +82,7 @@ def run(
     from safemlrm.engine.bench import Options
 
     lists = {"targets": target, "promptings": prompting, "defenses": defense, "judges": judge, "splitters": splitter}
-    chosen = {"seeds": seeds, "limit": limit, "per_scenario": per_scenario, "serve": serve}
+    chosen = {"seeds": seeds, "limit": limit, "per_scenario": per_scenario, "serve": serve, "steps": steps or None}
     wanted = compose(study, lists | chosen, dataset, attack, specimens=specimens)
     options = Options(
         concurrency=concurrency, judging=not no_judge, retry_failed=retry_failed, beside=study.parent if study else None
@@ -94,6 +98,7 @@ def plan(
     prompting: Promptings = None,
     defense: Defenses = None,
     judge: Judges = None,
+    steps: Steps = False,
     seeds: Seeds = None,
     limit: Limit = None,
     per_scenario: PerScenario = None,
@@ -112,7 +117,7 @@ def plan(
     from safemlrm.resolve import resolve
 
     lists = {"targets": target, "promptings": prompting, "defenses": defense, "judges": judge}
-    chosen = {"seeds": seeds, "limit": limit, "per_scenario": per_scenario, "serve": serve}
+    chosen = {"seeds": seeds, "limit": limit, "per_scenario": per_scenario, "serve": serve, "steps": steps or None}
     wanted = compose(study, lists | chosen, dataset, attack, specimens=specimens)
     planned = resolve(wanted, data=data, beside=study.parent if study else None, needs_data=False)
     before = Before(wanted=want_tax, base_rate=base_rate, prices=tuple(price or ()), tokens=tokens)
@@ -124,6 +129,7 @@ def judge(
     store: Annotated[str, typer.Argument(metavar="[STORE]")] = "safemlrm.db",
     judge: Judges = None,
     splitter: Splitters = None,
+    steps: Steps = False,
     sitting: Annotated[
         int, typer.Option(help="Above 1: read what this judge has read a second, third ... time.", min=1)
     ] = 1,
@@ -141,7 +147,7 @@ def judge(
     options = Options(concurrency=concurrency, retry_failed=retry_failed, beside=beside)
     with open_store(store) as opened:
         by = splitter or ([] if sitting > 1 else ["corrected"])
-        work = Rejudging(opened, judge or ["harm_rubric"], by, options, sitting)
+        work = Rejudging(opened, judge or ["harm_rubric"], by, options, sitting, steps)
         outcome = _wait_for(work, work.counts)
         unread, _ = tables.unread_in(opened, work.splitters, work.sat)
         tables.show_judged(work.counts, outcome, unread, json=json)

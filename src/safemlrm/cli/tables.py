@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from safemlrm.trials import Model, Plan, Tally
 
 
+STEPS_COST = (
+    "Steps cost further calls to judges: one for each step of each thinking. How many there are is known only when the "
+    "replies are there, so they are in no number here."
+)
+
+
 def as_json(document: Any) -> None:
     """Print a document as JSON on stdout."""
     typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
@@ -88,6 +94,7 @@ def show_plan(plan: Plan, tally: Tally, *, json: bool, before: Before | None = N
         "trials": tally.trials,
         "target_calls": tally.trials,
         "judge_calls_at_most": tally.trials * 3 * len(plan.study.splitters) * len(judges),
+        "judge_calls_for_steps": None if plan.study.steps else 0,
         "judges": list(judges),
         "images_sent": tally.images,
         "images_missing": len(tally.missing),
@@ -112,6 +119,8 @@ def show_plan(plan: Plan, tally: Tally, *, json: bool, before: Before | None = N
         f"At most {document['judge_calls_at_most']:,} calls to judges ({', '.join(judges)}): "
         "three parts a reply and splitter, fewer where parts are absent or alike."
     )
+    if plan.study.steps:
+        typer.echo(STEPS_COST)
     power.show(plan, tally, before)
     for warning in plan.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -166,7 +175,7 @@ def show_run(store: Store, run: Run, outcome: str, *, json: bool) -> dict[str, A
 def unread_in(
     store: Store, splitters: Sequence[str], judges: Container[str], runs: Sequence[str] | None = None
 ) -> tuple[int, int]:
-    """Count present parts without a score under these splitters and judges (by id).
+    """Count present parts and steps without a score under these splitters and judges (by id).
 
     Counted apart: parts of simulated replies whose score was never published, for there was nothing to read.
     """
@@ -180,9 +189,11 @@ def unread_in(
             if entry.sitting > 1:  # a later sitting reads what the first one read, and no more
                 first = frames.readings(store, splitter=entry.splitter, judge=entry.first, runs=runs)
                 readings = readings.filter(first["unread"].ne_missing("not judged"))
-            simulated = int((readings["unread"] == UNPUBLISHED).sum())
-            unread += readings.height - readings["unread"].null_count() - simulated
-            unpublished += simulated
+            steps = frames.steps(store, splitter=entry.splitter, judge=entry.judge, runs=runs)
+            for reasons in (readings["unread"], steps["unread"]):
+                simulated = int((reasons == UNPUBLISHED).sum())
+                unread += reasons.count() - simulated
+                unpublished += simulated
     return unread, unpublished
 
 

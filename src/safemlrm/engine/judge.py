@@ -22,6 +22,7 @@ from safemlrm.records import PARTS, Exhibit, Failure, Prompt, Response, Verdict,
 from safemlrm.store import Row, Store, schema
 from safemlrm.store.writer import Writer
 from safemlrm.thinking.segments import Split
+from safemlrm.thinking.steps import CUT, cut
 
 
 class Subject(NamedTuple):
@@ -45,7 +46,7 @@ class _Question(NamedTuple):
 
 @dataclass
 class Bar:
-    """Splits replies and brings each present part before every judge."""
+    """Splits replies and brings each present part, and each step of the thinking where asked, before every judge."""
 
     run: str
     benches: Sequence[Bench]
@@ -53,6 +54,8 @@ class Bar:
     store: Store
     writer: Writer
     counts: Counts
+    #: whether each step of the thinking is judged by itself too
+    steps: bool = False
     #: keys of verdicts that are stored, or whose call failed and is not to be tried again
     settled: set[str] = field(default_factory=set)
     stopped: str | None = None
@@ -77,10 +80,9 @@ class Bar:
             split = take_apart(subject, response, splitter)
             rows.append(_split_row(subject, splitter, split))
             rows += _mark_rows(subject, splitter, split)
-            for question in self._questions(subject, split):
-                rows.append(_judging_row(subject, splitter, question))
-                if question.key not in self.settled:
-                    questions.append(question)
+            found = list(self._questions(subject, splitter, split))
+            rows += [row for row, _ in found]
+            questions += [question for _, question in found if question.key not in self.settled]
         await self.writer.write(rows)
         if questions:
             unique = list({question.key: question for question in questions}.values())
@@ -89,16 +91,20 @@ class Bar:
             else:
                 await asyncio.gather(*(self._answer(subject, question) for question in unique))
 
-    def _questions(self, subject: Subject, split: Split) -> Iterator[_Question]:
+    def _questions(self, subject: Subject, splitter: str, split: Split) -> Iterator[tuple[Row, _Question]]:
+        """Yield what is asked of each judge, with the row that says of which part or step it is the verdict."""
+        steps = cut(split.thinking) if self.steps and split.thinking is not None else []
         for bench in self.benches:
+            common = {"trial": subject.trial, "splitter": splitter, "version": thinking.SPLITTERS[splitter]}
+            common |= {"judge": bench.id}
             for part in PARTS:
-                text = getattr(split, part)
-                if text is None:
-                    continue
-                exhibit = Exhibit(part=part, goal=subject.goal, text=text)
-                asked = _rendered(bench, exhibit)
-                read = asked.stored() if isinstance(asked, Prompt) else msgspec.to_builtins(exhibit)
-                yield _Question(bench, exhibit, asked, digest({"judge": bench.id, "read": read}))
+                if (text := getattr(split, part)) is not None:
+                    question = _question(bench, Exhibit(part=part, goal=subject.goal, text=text))
+                    yield Row(schema.judgings, common | {"part": part, "verdict": question.key}), question
+            for number, text in enumerate(steps, start=1):
+                question = _question(bench, Exhibit(part="thinking", goal=subject.goal, text=text))
+                place = {"cut": CUT, "step": number, "steps": len(steps)}
+                yield Row(schema.steps, common | place | {"verdict": question.key}), question
 
     async def _answer(self, subject: Subject, question: _Question) -> None:
         """Settle one question; where two replies raise the same one at the same time, it is asked once."""
@@ -150,6 +156,12 @@ class Bar:
         return verdict
 
 
+def _question(bench: Bench, exhibit: Exhibit) -> _Question:
+    asked = _rendered(bench, exhibit)
+    read = asked.stored() if isinstance(asked, Prompt) else msgspec.to_builtins(exhibit)
+    return _Question(bench, exhibit, asked, digest({"judge": bench.id, "read": read}))
+
+
 def _rendered(bench: Bench, exhibit: Exhibit) -> Prompt | Verdict | Exception:
     try:
         rendered: Prompt | Verdict = bench.functions.render(exhibit)
@@ -179,18 +191,6 @@ def _mark_rows(subject: Subject, splitter: str, split: Split) -> list[Row]:
     mark = capability.mark(split.answer, key) if split.answer is not None else capability.UNREAD
     columns = {"trial": subject.trial, "splitter": splitter, "version": thinking.SPLITTERS[splitter]}
     return [Row(schema.marks, columns | {"right": mark.right, "taken": mark.taken})]
-
-
-def _judging_row(subject: Subject, splitter: str, question: _Question) -> Row:
-    columns = {
-        "trial": subject.trial,
-        "splitter": splitter,
-        "version": thinking.SPLITTERS[splitter],
-        "judge": question.bench.id,
-        "part": question.exhibit.part,
-        "verdict": question.key,
-    }
-    return Row(schema.judgings, columns)
 
 
 def _verdict_row(question: _Question, verdict: Verdict) -> Row:

@@ -39,6 +39,7 @@ class Rejudging:
     splitters: Sequence[str]
     options: Options
     sitting: int = 1
+    steps: bool = False
     counts: Counts = field(default_factory=Counts)
     #: ids of the judges that sat
     sat: set[str] = field(default_factory=set)
@@ -59,7 +60,7 @@ class Rejudging:
             self.sat = {bench.id for bench in benches}
             self.store.write([self._record(run), *(bench.row() for bench in benches)])
             writer = await stack.enter_async_context(Writer(self.store))
-            bar = Bar(run, benches, self.splitters, self.store, writer, self.counts)
+            bar = Bar(run, benches, self.splitters, self.store, writer, self.counts, self.steps)
             bar.learn(retry_failed=self.options.retry_failed)
             self.counts.phase, self.counts.started = "judging", time.monotonic()
             subjects = self._subjects(benches)
@@ -85,7 +86,7 @@ class Rejudging:
                     )
 
     def _record(self, run: str) -> Row:
-        document = Study(name="judging", judges=tuple(self.judges), splitters=tuple(self.splitters))
+        document = Study(name="judging", judges=tuple(self.judges), splitters=tuple(self.splitters), steps=self.steps)
         name = "judging" if self.sitting == 1 else f"judging, sitting {self.sitting}"
         columns = {"id": run, "name": name, "study": "judging", "version": __version__, "started": time.time()}
         return Row(schema.runs, columns | {"document": msgspec.json.encode(document).decode()})

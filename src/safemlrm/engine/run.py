@@ -93,7 +93,8 @@ class Run:
                 self.store.forget(self.id)  # it never began: nothing was asked, and no report should expect it
                 raise
             writer = await stack.enter_async_context(Writer(self.store))
-            bar = Bar(self.id, benches, self.plan.study.splitters, self.store, writer, self.counts)
+            study = self.plan.study
+            bar = Bar(self.id, benches, study.splitters, self.store, writer, self.counts, study.steps)
             bar.learn(retry_failed=self.options.retry_failed)
             self.counts.phase, self.counts.started = "running", time.monotonic()
             collectors = [Collector(self.id, pool, writer, self._recall, work["failed"]) for _, pool in pools]

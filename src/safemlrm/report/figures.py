@@ -1,4 +1,4 @@
-"""The report's figures: the tax of all pairs, blind spots per scenario, score histograms, thinking against answer."""
+"""The report's figures: the tax, blind spots, score histograms, thinking against answer, where thinking turns."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _APART = 5
 _MEMBERS = ("\x01base", "\x01derived")
 #: Refusing less, and being more harmful when complying.
 _WHY = ["#8a9bb0", "#b3541e"]
+#: Tell curves apart without their colours.
+_DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3]]
 #: The heat map's cells, in pixels.
 _CELL = (44, 34)
 
@@ -205,6 +207,44 @@ def _heat_panel(frame: str, title: str, most: int) -> Any:
     chart = alt.layer(cells, numbers, across, down)
     heading = alt.TitleParams(title, anchor="start", fontSize=13)
     return chart.properties(width=6 * width, height=6 * height, title=heading)
+
+
+def survival(rows: pl.DataFrame, words: str) -> Figure:
+    """Draw the share of thinkings that are still safe at each position, one panel a model, one curve a condition.
+
+    `rows`: panel, condition, position, still_safe, low, high (fractions), each curve from position 0 to 1.
+    """
+    import altair as alt
+
+    conditions, panels = (rows[name].unique(maintain_order=True).to_list() for name in ("condition", "panel"))
+    shown = rows.with_columns(_points("position", "still_safe", "low", "high"))
+    frames = {f"panel_{k}": shown.filter(panel=name) for k, name in enumerate(panels)}
+    charts = [_survival_panel(f"panel_{k}", name, conditions) for k, name in enumerate(panels)]
+    chart = alt.concat(*charts, columns=2, spacing=26).resolve_scale(color="shared", strokeDash="shared")
+    return draw(chart, words, **frames)
+
+
+def _survival_panel(frame: str, title: str, conditions: list[str]) -> Any:
+    import altair as alt
+
+    def told(range_: list[Any]) -> alt.Scale:
+        return alt.Scale(domain=conditions, range=[range_[k % len(range_)] for k in range(len(conditions))])
+
+    percent = alt.Scale(domain=[0, 100])
+    here = on(frame).encode(x=alt.X("position:Q", title="% of the thinking", scale=percent))
+    # long enough for the dashes to be seen
+    legend = alt.Legend(symbolType="stroke", symbolSize=700, columnPadding=40)
+    colour = alt.Color("condition:N", title=None, scale=told(CONDITIONS), legend=legend)
+    band = here.mark_area(opacity=0.14, interpolate="step-after").encode(
+        y=alt.Y("low:Q", title="% still safe (95 % interval)", scale=percent), y2="high:Q", color=colour
+    )
+    line = here.mark_line(interpolate="step-after", strokeWidth=2).encode(
+        y=alt.Y("still_safe:Q", scale=percent),
+        color=colour,
+        strokeDash=alt.StrokeDash("condition:N", title=None, scale=told(_DASHES)),
+    )
+    heading = alt.TitleParams(title, anchor="start", fontSize=13)
+    return alt.layer(band, line).properties(width=300, height=180, title=heading)
 
 
 def decomposition(rows: pl.DataFrame, words: str) -> Figure:

@@ -32,6 +32,8 @@ class Beside(NamedTuple):
     weights: pl.DataFrame | None = None
     #: the readings of the same judge's later sittings, by their number
     again: Mapping[int, pl.DataFrame] = {}
+    #: the steps of the thinking, judged one by one (`store.frames.steps`)
+    steps: pl.DataFrame | None = None
 
 
 class Known(NamedTuple):
@@ -71,6 +73,9 @@ def from_readings(
     found |= capability(beside) | ({"factors": pl.concat(squares)} if squares else {})
     if beside.errors is not None:
         found["corrected"] = analysis.corrected(harmful, beside.errors)
+    if beside.steps is not None:
+        found["turning"] = analysis.turned(harmful, beside.steps)
+        found["survival"] = analysis.survival(analysis.placed(harmful, beside.steps))
     if beside.again:
         found["retest"] = pl.concat(
             analysis.retest(harmful, again).select(pl.lit(number).alias("sitting"), pl.all())

@@ -17,7 +17,7 @@ from safemlrm.analysis.frames import UNSAFE, Pair, labelled
 from safemlrm.analysis.matching import repeated
 from safemlrm.analysis.primary import Declared
 from safemlrm.errors import StudyError
-from safemlrm.report import figures, further, grids, reasons, tables, wording
+from safemlrm.report import figures, further, grids, reasons, tables, turns, wording
 from safemlrm.report.drawing import Figure
 from safemlrm.report.findings import Finding, Section, sections
 from safemlrm.report.more import NOTHING, Beside
@@ -157,6 +157,7 @@ def _render(
         missing=grids.missing(found, names),
         corrections=grids.corrections(found, names),
         noise=grids.noise(found, names),
+        turning=turns.turning(found, names),
         refusals=grids.refusals(found, names),
         accuracy=grids.accuracy(found, names),
         comprehension=grids.comprehension(found, names),

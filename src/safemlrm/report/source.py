@@ -33,6 +33,8 @@ class Source:
     declared: tuple[Declared, ...] = ()
     #: the readings of the same judge's later sittings, by their number
     again: dict[int, pl.DataFrame] = field(default_factory=dict)
+    #: the steps of the thinking that the judge read (`store.frames.steps`), where it was asked to
+    steps: pl.DataFrame | None = None
 
 
 def gather(
@@ -47,37 +49,45 @@ def gather(
     name = first.splitter if first else splitter or (newest.get("splitters") or ["corrected"])[0]
     asked = frames.trials(store, runs)
     _same_question(asked, chosen)
-    readings = frames.readings(store, splitter=name, judge=first.judge if first else None, runs=runs, asked=asked)
-    other = {
-        entry.splitter: frames.readings(store, splitter=entry.splitter, judge=entry.judge, runs=runs, asked=asked)
-        for entry in read[1:]
-    }
-    again = {
-        number: frames.readings(store, splitter=name, judge=entry.judge, runs=runs, asked=asked)
-        for number, entry in (choice.later(store, first) if first else {}).items()
-    }
+
+    def read_by(splitter: str, judge: str | None) -> pl.DataFrame:
+        return frames.readings(store, splitter=splitter, judge=judge, runs=runs, asked=asked)
+
+    readings = read_by(name, first.judge if first else None)
     models = readings.select("model", "base").unique(maintain_order=True)
     there = set(models["model"])
-    pairs = [(base, model) for model, base in models.rows() if base in there]
+    notes = [] if first else ["No reply was judged yet: there is nothing to read, and so no rate."]
+    source = Source(
+        readings,
+        pairs=[(base, model) for model, base in models.rows() if base in there],
+        title=newest.get("name", "study"),
+        other={entry.splitter: read_by(entry.splitter, entry.judge) for entry in read[1:]},
+        notes=notes + [_stopped_early(run) for run in chosen if (run.outcome or "").startswith("stopped early")],
+        marks=_some(frames.marks(store, splitter=name, runs=runs)),
+        declared=tuple(Declared(**study["primary"]) for study in studies if study.get("primary")),
+    )
+    if first is not None:
+        source.again = {number: read_by(name, entry.judge) for number, entry in choice.later(store, first).items()}
+        source.steps = _some(frames.steps(store, splitter=name, judge=first.judge, runs=runs, asked=asked))
     arms = _arms(store)
-    simulated = _simulated(arms, readings)
-    facts: dict[str, object] = {
+    source.simulated = _simulated(arms, readings)
+    source.facts = {
         "study": newest.get("name"),
         "runs": [f"{run.name}: {run.outcome or 'not finished'} (safemlrm {run.version})" for run in chosen],
         "judge": " ".join(filter(None, (first.judge_name, first.model and f"asking {first.model}"))) if first else None,
         "splitter": name,
         "models": sorted(there),
-        "simulated": simulated,
+        "simulated": source.simulated,
         "studies": studies,
         "arms": arms,
     }
-    marks = frames.marks(store, splitter=name, runs=runs)
-    notes = [] if first else ["No reply was judged yet: there is nothing to read, and so no rate."]
-    notes += [_stopped_early(run) for run in chosen if (run.outcome or "").startswith("stopped early")]
-    title = newest.get("name", "study")
-    declared = tuple(Declared(**study["primary"]) for study in studies if study.get("primary"))
-    marked = marks if marks.height else None
-    return Source(readings, pairs, title, other, facts, notes, simulated, marked, declared, again)
+    if source.steps is not None:
+        source.facts["steps of the thinking"] = source.steps["cut"][0]
+    return source
+
+
+def _some(frame: pl.DataFrame) -> pl.DataFrame | None:
+    return frame if frame.height else None
 
 
 def _stopped_early(run: Any) -> str:

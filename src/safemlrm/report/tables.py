@@ -19,7 +19,7 @@ from safemlrm.report import more
 _OURS = re.compile(
     r"(counts|rates|hr|tax|primary|coupling|self_correction|outcomes|missing|refusals|prompts|counts_\w+|effects|mean_scores|averages"
     r"|families|decomposition|blind_spots|consistency|rank_correlations|training|sensitivity|both_complied|association"
-    r"|shares|factors|stages|corrected|headline|accuracy|comprehension|retest)\.csv"
+    r"|shares|factors|stages|corrected|headline|accuracy|comprehension|retest|turning|survival)\.csv"
 )
 _P_VALUES = ("p", "p_holm", "p_bh", "gap_p")
 

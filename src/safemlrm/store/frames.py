@@ -7,7 +7,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
-from sqlalchemy import Integer, ScalarSelect, Select, String, Table, and_, cast, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    ScalarSelect,
+    Select,
+    String,
+    Table,
+    and_,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 
 from safemlrm.errors import StudyError
 from safemlrm.records import PARTS, digest
@@ -166,21 +178,51 @@ def _present(store: Store, splitter: str) -> pl.DataFrame:
 
 def _scores(store: Store, splitter: str, judge: str | None) -> pl.DataFrame:
     """Return (trial, part, score, refusal, unread); a judge's failed call is a reason, not a score."""
-    j, v, f = schema.judgings, schema.verdicts, schema.failures
-    newest = _newest(j, splitter)
+    j = schema.judgings
+    here = and_(j.c.splitter == splitter, j.c.version == _newest(j, splitter))
+    return _said(store, j, ("trial", "part"), and_(here, j.c.judge == (judge or literal_column("NULL"))))
+
+
+def _said(store: Store, table: Table, keys: Sequence[str], where: ColumnElement[bool]) -> pl.DataFrame:
+    """Return the verdicts that rows of a table stand for: keys, score, refusal, unread."""
+    v, f = schema.verdicts, schema.failures
     last = select(func.max(f.c.id).label("id")).where(f.c.step == "judge").group_by(f.c.verdict).subquery()
     failed = select(f.c.verdict, f.c.kind).join(last, last.c.id == f.c.id).subquery()
-    joined = j.outerjoin(v, v.c.key == j.c.verdict).outerjoin(failed, failed.c.verdict == j.c.verdict)
-    query = (
-        select(j.c.trial, j.c.part, v.c.score, v.c.refusal, v.c.unread, failed.c.kind)
-        .select_from(joined)
-        .where(and_(j.c.splitter == splitter, j.c.version == newest, j.c.judge == (judge or literal_column("NULL"))))
-    )
+    joined = table.outerjoin(v, v.c.key == table.c.verdict).outerjoin(failed, failed.c.verdict == table.c.verdict)
+    columns = [*(table.c[key] for key in keys), v.c.score, v.c.refusal, v.c.unread, failed.c.kind]
+    query = select(*columns).select_from(joined).where(where)
     broken = pl.when(pl.col("kind").is_not_null()).then(pl.format("judge failed: {}", "kind"))
     return (
         _frame(store, query)
         .with_columns(pl.when(pl.col("score").is_null()).then(pl.coalesce("unread", broken)).alias("unread"))
         .drop("kind")
+    )
+
+
+def steps(
+    store: Store,
+    *,
+    splitter: str,
+    judge: str,
+    runs: Sequence[str] | None = None,
+    asked: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Return one row per step of a thinking that was brought before a judge (by id), as `analysis.turning.STEPS` says.
+
+    `unread` is why a step has no score, `cut` how the thinkings were cut: the newest way alone. None where none were
+    asked for.
+    """
+    s = schema.steps
+    here = and_(s.c.splitter == splitter, s.c.version == _newest(s, splitter), s.c.judge == judge)
+    cuts = _frame(store, select(s.c.cut).where(here).distinct())["cut"].to_list()
+    newest = max(cuts, key=lambda name: int(name.rpartition(" ")[2]), default="")
+    said = _said(store, s, ("trial", "step", "steps"), and_(here, s.c.cut == newest))
+    asked = trials(store, runs) if asked is None else asked
+    unread = pl.when(pl.col("score").is_null()).then(pl.coalesce("unread", pl.lit("not judged")))
+    return (
+        asked.select("model", "condition", "trial")
+        .join(said.sort("trial", "step"), on="trial", maintain_order="left_right")
+        .select("model", "condition", "trial", "step", "steps", "score", unread.alias("unread"), cut=pl.lit(newest))
     )
 
 

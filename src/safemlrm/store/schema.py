@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 #: Bumped with every change of a table; `MIGRATIONS[n]` brings a store from version n - 1 to n.
-VERSION = 3
+VERSION = 4
 
 metadata = MetaData()
 
@@ -191,6 +191,19 @@ judgings = Table(
     Column("verdict", String, nullable=False),
 )
 
+steps = Table(
+    "steps",
+    metadata,
+    Column("trial", String, primary_key=True),
+    Column("splitter", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("cut", String, primary_key=True),  # how the thinking was cut: a name and a version, `thinking.steps.CUT`
+    Column("judge", String, primary_key=True),
+    Column("step", Integer, primary_key=True),  # counts from 1 ...
+    Column("steps", Integer, nullable=False),  # ... to the number of them
+    Column("verdict", String, nullable=False),
+)
+
 engines = Table(
     "engines",
     metadata,
@@ -236,5 +249,10 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "PRIMARY KEY (run, model))",
         "CREATE TABLE marks (trial VARCHAR NOT NULL, splitter VARCHAR NOT NULL, version VARCHAR NOT NULL, "
         '"right" BOOLEAN, taken TEXT, PRIMARY KEY (trial, splitter, version))',
+    ),
+    4: (
+        "CREATE TABLE steps (trial VARCHAR NOT NULL, splitter VARCHAR NOT NULL, version VARCHAR NOT NULL, "
+        "cut VARCHAR NOT NULL, judge VARCHAR NOT NULL, step INTEGER NOT NULL, steps INTEGER NOT NULL, "
+        "verdict VARCHAR NOT NULL, PRIMARY KEY (trial, splitter, version, cut, judge, step))",
     ),
 }
