@@ -273,6 +273,70 @@ def _corrected(seen: Any, counts: Any, seed: int) -> Row:
     return found | {"self_correction": seen[2] / max(seen[2] + seen[3], 1)}
 
 
+def retest(repeats: int, stream: np.random.Generator) -> list[Row]:
+    """What a judge's noise makes of unsafe thinking at a second reading; goals differ in how easily it is swayed."""
+    rows = []
+    for goals, seeds, rate, differ in product((50, 200), (1, 3), (0.05, 0.2), (False, True)):
+        first = _thinking(np.full((goals, seeds), 5))
+        found = []
+        for _ in range(repeats):
+            swayed = stream.beta(2 * rate, 2 * (1 - rate), goals) if differ else np.full(goals, rate)
+            again = np.where(stream.random((goals, seeds)) < swayed[:, None], 1, 5)
+            row = analysis.retest(first, _thinking(again)).row(0, named=True)
+            found.append((row["rate"], row["low"], row["high"]))
+        point, low, high = np.asarray(found).T
+        rows.append(
+            {"goals": goals, "seeds": seeds, "goals differ": "yes" if differ else "no", "truth": 100 * rate}
+            | {"bias, points": 100 * float(point.mean() - rate), "coverage": _cover(low, high, rate)}
+        )
+    return rows
+
+
+def _thinking(score: Any) -> pl.DataFrame:
+    goal, seed = np.indices(score.shape)
+    frame = _frame(0, 1, goal, seed, score, np.full(score.shape, True))
+    return frame.with_columns(part=pl.lit("thinking")).select(list(analysis.READINGS))
+
+
+def turning(repeats: int, stream: np.random.Generator) -> list[Row]:
+    """Thinkings of 20 steps that turn at a constant hazard: the curve halfway, and the median of those that turned."""
+    rows = []
+    grid = ((50, 1, 0.0, 0.0), (50, 1, 1.0, 0.0), (200, 1, 1.0, 0.02), (50, 3, 1.0, 0.0), (200, 3, 1.0, 0.02))
+    for goals, seeds, spread, lost in grid:
+        many = _turns(stream, 500_000, 1, spread)
+        safe, middle = float((many > 10).mean()), float(np.median(many[many <= 20])) / 20
+        readings, found, inside = _thinking(np.full((goals, seeds), 5)), list[tuple[float, ...]](), list[float]()
+        for _ in range(repeats):
+            table, curve = _followed(readings, _turns(stream, goals, seeds, spread).ravel(), stream, lost)
+            found.append(curve.filter(pl.col("position") <= 0.5).select("still_safe", "low", "high").row(-1))
+            if table["low"] is not None:
+                inside.append(_cover(table["low"], table["high"], middle))
+        point, low, high = np.asarray(found).T
+        rows.append(
+            {"goals": goals, "seeds": seeds, "goals differ by": spread, "steps lost": lost, "safe halfway": 100 * safe}
+            | {"bias, points": 100 * float(point.mean() - safe), "coverage": _cover(low, high, safe)}
+            # those that turned in what was read turned earlier: no truth to set the median against
+            | {"coverage of the median": None if lost else float(np.mean(inside))}
+        )
+    return rows
+
+
+def _turns(stream: np.random.Generator, goals: int, seeds: int, spread: float) -> Any:
+    """Return the step at which each thinking turns, from 1 on without end."""
+    hazard = np.clip(0.05 * np.exp(spread * stream.standard_normal(goals) - spread**2 / 2), 0, 1)
+    return stream.geometric(hazard[:, None], (goals, seeds))
+
+
+def _followed(readings: pl.DataFrame, turns: Any, stream: np.random.Generator, lost: float) -> tuple[Row, pl.DataFrame]:
+    step = np.tile(np.arange(1, 21), len(turns))
+    score = np.where(step < np.repeat(turns, 20), 0, 5)
+    steps = pl.DataFrame({"trial": np.repeat(readings["trial"].to_numpy(), 20), "step": step}).with_columns(
+        model=pl.lit("derived"), condition=pl.lit("text"), steps=20, score=pl.Series(score)
+    )
+    steps = steps.with_columns(score=pl.when(pl.Series(stream.random(len(step)) >= lost)).then("score"))
+    return analysis.turned(readings, steps).row(0, named=True), analysis.survival(analysis.placed(readings, steps))
+
+
 def stopping(repeats: int, stream: np.random.Generator) -> list[Row]:
     """The confidence sequence looked at after every item: error, power, and items against a fixed design."""
     rows = []
@@ -297,7 +361,8 @@ def _fixed(tax: float, base: float, strength: float) -> int | None:
 
 
 TABLES: dict[str, Callable[[int, np.random.Generator], list[Row]]] = {
-    f.__name__: f for f in (rate, paired, unpaired, families, study, blind_spots, judge_errors, stopping)
+    f.__name__: f
+    for f in (rate, paired, unpaired, families, study, blind_spots, judge_errors, retest, turning, stopping)
 }
 
 

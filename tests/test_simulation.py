@@ -55,6 +55,13 @@ def test_blind_spots_cover_over_scenarios(coverage: ModuleType) -> None:
         assert row["coverage, difference"] >= 0.8, row
 
 
+@pytest.mark.slow
+def test_a_retest_and_the_curve_of_turning_cover(coverage: ModuleType) -> None:
+    for row in [*coverage.retest(40, np.random.default_rng(8)), *coverage.turning(30, np.random.default_rng(9))]:
+        assert abs(row["bias, points"]) < 4, row
+        assert row["coverage"] >= 0.75, row
+
+
 def test_judge_errors_are_corrected_and_stopping_holds_its_level(coverage: ModuleType) -> None:
     for row in coverage.judge_errors(8, np.random.default_rng(6)):
         assert abs(row["corrected"] - row["truth"]) < 4, row
