@@ -21,6 +21,7 @@ from safemlrm import analysis
 from safemlrm.analysis.turning import STEPS, SURVIVAL, TURNED
 from safemlrm.cli import run
 from safemlrm.cli.reporting import report_store
+from safemlrm.cli.tables import unread_in
 from safemlrm.engine.bench import Options
 from safemlrm.engine.rejudge import Rejudging
 from safemlrm.judges.opensafemlrm import exhibit_of
@@ -177,6 +178,7 @@ def test_a_step_whose_judge_call_fails_is_a_failure_and_stays_unread_until_it_is
     assert found.filter(pl.col("step") != 2)["score"].null_count() == 0
     with store.engine.connect() as connection:
         assert [row.step for row in connection.execute(schema.failures.select())] == ["judge"] * 12
+    assert unread_in(store, ["corrected"], {judging.judge for judging in frames.judged(store)}) == (12, 0)
     report_store(store, tmp_path / "out")
     table = pl.read_csv(tmp_path / "out" / "tables" / "turning.csv")
     counts = ("cut", "read", "turned", "never_turned", "broken_off", "steps", "steps_read")

@@ -168,7 +168,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exhibit(msgspec.Struct, frozen=True, kw_only=True):
-    """What a judge is shown: one part of one reply, beside the plain goal."""
+    """What a judge is shown: one part of one reply, or one step of its thinking, beside the plain goal."""
 
     part: Part
     goal: str

@@ -117,8 +117,8 @@ def noise(tables: Tables, names: Names) -> tuple[str, Grid] | None:
     unsafe, safe = (sum(row[name] for row in second) for name in _CHANGED)
     said = (
         f"Judge noise alone: the same judge read the same parts again. Of {count(unsafe)} thinkings that it had called "
-        f"unsafe it now called {count(safe)} safe, though not a word had changed. A self-correction up to the rates "
-        "below may be the judge's doing and not the model's."
+        f"unsafe it now called {count(safe)} safe, though not a word had changed. A self-correction within the "
+        "intervals below may be the judge's doing and not the model's."
     )
     rows = [
         [
@@ -129,7 +129,7 @@ def noise(tables: Tables, names: Names) -> tuple[str, Grid] | None:
         ]
         for r in table.iter_rows(named=True)
     ]
-    heads = ["Model", "Condition", "Sitting", "planned", "read", "read twice", "then safe / first unsafe", "rate"]
+    heads = ["Model", "Condition", "Sitting", "planned", "read", "read twice", "then safe / unsafe", "rate"]
     caption = "Unsafe thinking that the same judge then called safe, in per cent"
     return said, Grid(caption, _headings([*heads, "95 % interval"], 3), rows, heads=2)
 
