@@ -197,6 +197,7 @@ def test_a_thinking_cut_in_a_newer_way_is_read_by_that_alone(
     store: Store, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.behave = thinks(PARAGRAPHS, second_is_unsafe)
+    monkeypatch.setattr("safemlrm.engine.judge.CUT", "paragraphs 9")
     carry_out(store, server, steps=True)
     monkeypatch.setattr("safemlrm.engine.judge.CUT", "paragraphs 10")
     monkeypatch.setattr("safemlrm.engine.judge.cut", lambda text: [text])
