@@ -74,16 +74,19 @@ def gather(
     source.facts = {
         "study": newest.get("name"),
         "runs": [f"{run.name}: {run.outcome or 'not finished'} (safemlrm {run.version})" for run in chosen],
-        "judge": " ".join(filter(None, (first.judge_name, first.model and f"asking {first.model}"))) if first else None,
-        "splitter": name,
+        **_read_by(first, name, source.steps),
         "models": sorted(there),
         "simulated": source.simulated,
         "studies": studies,
         "arms": arms,
     }
-    if source.steps is not None:
-        source.facts["steps of the thinking"] = source.steps["cut"][0]
     return source
+
+
+def _read_by(first: frames.Judged | None, splitter: str, steps: pl.DataFrame | None) -> dict[str, object]:
+    judge = " ".join(filter(None, (first.judge_name, first.model and f"asking {first.model}"))) if first else None
+    cut = {} if steps is None else {"steps of the thinking": steps["cut"][0]}
+    return {"judge": judge, "splitter": splitter, **cut}
 
 
 def _some(frame: pl.DataFrame) -> pl.DataFrame | None:
