@@ -99,6 +99,12 @@ def _held(
     )
 
 
+def effective(frame: pl.DataFrame, keys: list[str], hit: pl.Expr) -> pl.DataFrame:
+    """Return, per `keys`, the effective number of rows (`effective_of`) for telling how often `hit` holds."""
+    sums = frame.group_by(*keys, *GROUP).agg(k=hit.sum().cast(pl.Float64), n=pl.len().cast(pl.Float64))
+    return sums.group_by(keys).agg(effective_of(pl.col("k"), pl.col("n")).alias("n_effective"))
+
+
 def effective_of(hits: pl.Expr, of: pl.Expr) -> pl.Expr:
     """Return, as an aggregation over groups, how many independent observations would tell a share as well.
 

@@ -99,9 +99,7 @@ def report_store(
     models = source.readings["model"].unique().to_list()
     common = categories(source.readings)
     beside = Beside(recipes=recipes(models), crosswalk=common, **(given or {}))
-    beside = beside._replace(
-        marks=source.marks, declared=source.declared, again=source.again, steps=source.steps
-    )
+    beside = beside._replace(marks=source.marks, declared=source.declared, again=source.again, steps=source.steps)
     if source.simulated:
         notes.insert(0, f"Simulated: no model was called. {specimens.ASSUMPTION}")
         notes += unpublished(source)
