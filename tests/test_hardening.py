@@ -14,11 +14,11 @@ from aiohttp import web
 from safemlrm.cli import run
 from safemlrm.cli.reporting import report_store
 from safemlrm.errors import StudyError
+from safemlrm.keys import quote
 from safemlrm.models import parse_model
 from safemlrm.resolve import resolve
 from safemlrm.store import Store, frames, open_store, schema
 from safemlrm.study import convert
-from safemlrm.wire import quote
 from support import ChatServer, carry_out, completion, judged
 
 INSIST = '''"""An attack that asks three times, or until its own mistake."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from safemlrm import wire
 from safemlrm.engine.bench import Options
 from safemlrm.engine.run import Run
 from safemlrm.errors import StudyError, TargetError
+from safemlrm.keys import key_for, with_key
+from safemlrm.listing import Server, same_model
 from safemlrm.models import ModelFacts
 from safemlrm.plugin import Call
 from safemlrm.records import Decoding, Image, Prompt, Response, Turn, user
@@ -24,7 +27,6 @@ from safemlrm.resolve import resolve
 from safemlrm.store import open_store
 from safemlrm.study import convert
 from safemlrm.targets.openai_compatible import _Endpoint, openai_compatible
-from safemlrm.wire import key_for, same_model, with_key
 from safemlrm.wire import wait as _wait
 from support import DROP, Answer, ChatServer, completion
 
@@ -89,6 +91,50 @@ def test_an_answer_of_null_is_an_empty_text_not_a_failure(server: ChatServer) ->
     assert (ask(server.url).text, ask(server.url).reasoning) == ("", "[only thought]")
 
 
+def test_thinking_in_parts_of_the_content_is_thinking(server: ChatServer) -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "[t1]"}, {"type": "text", "text": "[t2]"}]}
+    server.behave = lambda body: completion("", message={"content": [thought, {"type": "text", "text": "[a]"}]})
+    reply = ask(server.url)
+    assert (reply.text, reply.reasoning, reply.reasoning_field) == ("[a]", "[t1][t2]", "content.thinking")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reasoning", "visibility"),
+    [
+        ("reasoning.text", "[own]", "full"),
+        ("reasoning.summary", "[told]", "summary"),
+        ("reasoning.encrypted", None, "hidden"),
+    ],
+)
+def test_a_summary_and_reasoning_held_back_are_marked_where_a_gateway_says_so(
+    server: ChatServer, kind: str, reasoning: str | None, visibility: str
+) -> None:
+    message = {"reasoning": reasoning, "reasoning_details": [{"type": kind}]}
+    server.behave = lambda body: completion("[a]", message=message)
+    assert (ask(server.url).reasoning, ask(server.url).visibility) == (reasoning, visibility)
+
+
+@pytest.mark.parametrize("usage", [None, [], "many", {"prompt_tokens": "7", "completion_tokens_details": 3}])
+def test_counts_that_are_none_cost_nobody_a_reply(server: ChatServer, usage: Any) -> None:
+    server.behave = lambda body: completion("[a]", usage=usage)
+    reply = ask(server.url)
+    assert (reply.text, reply.tokens_in, reply.tokens_out, reply.tokens_reasoning) == ("[a]", None, None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"object": "error", "message": "no such cup"}',
+        '{"detail": [{"msg": "no such cup"}]}',
+        "no such cup",
+    ],
+)
+def test_a_refusal_in_any_shape_is_quoted(server: ChatServer, body: str) -> None:
+    server.behave = lambda asked: _status(400, body)
+    with pytest.raises(TargetError, match=r"HTTP 400: .*no such cup"):
+        ask(server.url)
+
+
 def test_text_in_parts_is_joined(server: ChatServer) -> None:
     parts = [{"type": "text", "text": "[a]"}, {"type": "text", "text": "[b]"}]
     server.behave = lambda body: completion("", message={"content": parts})
@@ -107,6 +153,16 @@ def _status(status: int, text: str = '{"error": {"message": "no"}}', **headers: 
     return web.Response(status=status, text=text, headers=headers, content_type="application/json")
 
 
+def _packed(body: bytes) -> Answer:
+    return web.Response(body=gzip.compress(body, 1), headers={"Content-Encoding": "gzip"})
+
+
+def _broke(code: int) -> Answer:
+    """Answer as a gateway whose model broke in the middle of a reply."""
+    choice = {"message": {"content": "[half]"}, "finish_reason": "error", "error": {"code": code, "message": "broke"}}
+    return {"choices": [choice]}
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "retryable"),
     [
@@ -121,6 +177,20 @@ def _status(status: int, text: str = '{"error": {"message": "no"}}', **headers: 
         (lambda: _status(200, '{"error": {"code": 502, "message": "upstream"}}'), "server", True),
         (lambda: _status(200, "[1, 2]"), "not_json", False),
         (lambda: _status(302, "", Location="http://elsewhere/"), "request", False),
+        (lambda: _status(200, '{"choices": [{"message'), "not_json", False),
+        (lambda: web.Response(body=b'{"choices": [{"message": {"content": "\xff"}}]}'), "not_json", False),
+        (lambda: web.Response(text='data: {"choices": []}\n\n', content_type="text/event-stream"), "not_json", False),
+        (lambda: web.Response(body=b" " * (17 * 2**20)), "too_large", False),
+        (lambda: _packed(b" " * (40 * 2**20)), "too_large", False),
+        (lambda: completion("[a]") | {"choices": [{"message": {"content": "[a]"}}] * 2}, "several_choices", False),
+        (lambda: completion("[half]", finish_reason="abort"), "broken_off", True),
+        (lambda: completion("[half]", finish_reason="error"), "broken_off", True),
+        (lambda: _broke(502), "server", True),
+        (lambda: _broke(429), "rate_limit", True),
+        (lambda: completion("", message={"content": None, "tool_calls": [{"id": "1"}]}), "tool_call", False),
+        (lambda: completion("[a]", message={"function_call": {"name": "f"}}), "tool_call", False),
+        (lambda: completion("", message={"content": [{"type": "image_url", "image_url": {}}]}), "not_text", False),
+        (lambda: completion("", message={"content": [{"type": "text", "text": None}]}), "not_text", False),
         (lambda: DROP, "connection", True),
     ],
 )
@@ -198,6 +268,40 @@ def test_a_key_is_sent_and_never_quoted(server: ChatServer, monkeypatch: pytest.
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda said: _status(502, f"<html>{said}</html>"),
+        lambda said: web.Response(text=f"<html>{said}</html>", content_type="text/html"),
+        lambda said: _status(200, json.dumps({"choices": [{"message": {}, "error": said}]})),
+        lambda said: completion("", message={"content": [{"type": said}]}),
+    ],
+)
+@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "OUR_GATEWAY", "SOME_PROVIDERS_TOKEN"])
+def test_no_error_whatever_quotes_a_key(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch, variable: str, answer: Any
+) -> None:
+    monkeypatch.setenv(variable, "sesame-open")
+    server.behave = lambda body: answer("Bearer sesame-open")
+
+    async def go() -> None:
+        async with openai_compatible(ModelFacts(name="m", key=variable), server.url) as reach:
+            await reach(user("[q]"), Decoding(), Call())
+
+    with pytest.raises(TargetError, match="Bearer") as caught:
+        asyncio.run(go())
+    assert "sesame" not in str(caught.value)
+
+
+def test_an_address_that_a_key_was_sent_on_to_is_not_shown_with_it(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame-open")
+    server.models = lambda: web.Response(status=302, headers={"Location": "http://elsewhere/?key=sesame-open"})
+    with pytest.raises(StudyError, match=r"redirects to http://elsewhere/\?key=\(key\)"):
+        ask(server.url)
+
+
 def test_a_host_table_beside_the_study_names_the_keys_variable(
     server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,11 +347,30 @@ def test_the_studys_own_word_on_special_tokens_holds(server: ChatServer) -> None
     assert server.bodies[0]["skip_special_tokens"] is True
 
 
-def test_a_vllm_that_serves_another_model_is_known_before_the_first_call(server: ChatServer) -> None:
-    server.models = listing("vllm", "asked-form", "other")
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_an_engine_that_serves_another_model_is_known_before_the_first_call(server: ChatServer, engine: str) -> None:
+    server.models = listing(engine, "asked-form", "other")
     with pytest.raises(StudyError, match=r"unknown model 'asked-for'.*Did you mean 'asked-form'"):
         ask(server.url)
     assert server.bodies == []
+
+
+@pytest.mark.parametrize("asked", ["Qwen/Qwen2.5-VL-7B", "qwen2.5-vl-7b", "qwen2.5-vl-7b:lora"])
+def test_sglang_which_takes_any_name_may_be_asked_by_any_name_of_its_model(server: ChatServer, asked: str) -> None:
+    server.models = listing("sglang", "Qwen/Qwen2.5-VL-7B")
+
+    async def go() -> Response:
+        async with openai_compatible(ModelFacts(name="m", served=asked), server.url) as reach:
+            return await reach(user("[q]"), Decoding(), Call())
+
+    assert asyncio.run(go()).text
+
+
+def test_a_server_that_answers_any_name_is_warned_about(server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
+    server.models = listing("llamacpp", "/models/other.gguf")
+    server.behave = lambda body: completion("[a]", model=body["model"])
+    ask(server.url)
+    assert "answers as 'asked-for' whatever it is asked for: it says that it has /models/other.gguf" in caplog.text
 
 
 def test_another_model_than_asked_for_is_warned_about_once_and_stored(
@@ -318,9 +441,16 @@ def test_every_setting_of_a_model_goes_out_beside_its_own_extras(server: ChatSer
     assert body["chat_template_kwargs"] == {"enable_thinking": False} and body["thinking_token_budget"] == 7
 
 
+@pytest.mark.parametrize("name", ["model", "messages", "temperature"])
+def test_an_extra_field_does_not_replace_what_has_a_place_of_its_own(server: ChatServer, name: str) -> None:
+    with pytest.raises(TargetError, match=f"extra holds {name}"):
+        ask(server.url, decoding=Decoding(extra={name: "x"}))
+    assert server.bodies == []
+
+
 def _body_at(url: str, prompt: Prompt) -> dict[str, Any]:
     """Return what would be sent to a host that no test may call."""
-    endpoint = _Endpoint(None, url, "m", ModelFacts(name="m"), wire.Server(), wire.dialect_of(url))  # type: ignore[arg-type]
+    endpoint = _Endpoint(None, url, "m", ModelFacts(name="m"), Server(), wire.dialect_of(url))  # type: ignore[arg-type]
     document: dict[str, Any] = json.loads(endpoint._body(prompt, Decoding(max_tokens=9)))
     return document
 
@@ -366,3 +496,6 @@ def test_a_models_own_refusal_is_its_reply_and_no_filter(server: ChatServer) -> 
 def test_reasoning_tokens_are_read_where_sglang_counts_them(server: ChatServer) -> None:
     server.behave = lambda body: completion("[a]", usage={"completion_tokens": 6, "reasoning_tokens": 4})
     assert ask(server.url).tokens_reasoning == 4
+    details = {"completion_tokens_details": {"reasoning_tokens": 0}}
+    server.behave = lambda body: completion("[a]", usage={"completion_tokens": 6} | details)
+    assert ask(server.url).tokens_reasoning == 0

@@ -49,9 +49,10 @@ class StoreError(StudyError):
 class TargetError(SafeMLRMError):
     """One call to a model gave no reply.
 
-    `kind` is one word (`timeout`, `connection`, `auth`, `rate_limit`, `server`, `request`,
-    `not_json`, `empty_choices`, `missing`); `retryable` says whether the same call may succeed
-    later; `retry_after` is the server's own wish in seconds, where it gave one.
+    `kind` is one word (`timeout`, `connection`, `auth`, `rate_limit`, `server`, `request`, `broken_off`,
+    `not_json`, `too_large`, `empty_choices`, `several_choices`, `tool_call`, `not_text`, `missing`);
+    `retryable` says whether the same call may succeed later; `retry_after` is the server's own wish in
+    seconds, where it gave one.
     """
 
     def __init__(self, kind: str, message: str, *, retryable: bool = False, retry_after: float | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from safemlrm import thinking, wire
+from safemlrm import listing, thinking
 from safemlrm.errors import TargetError
 from safemlrm.modelfacts import ModelFacts
 from safemlrm.records import Decoding, Image, Prompt, Response, Turn, user
@@ -168,7 +168,7 @@ async def _is_the_model(probe: _Probe) -> Answer:
         return "unclear", "no reply says which model wrote it"
     # in this process the name is followed by how the weights were opened, and a specimen says what it is
     names = [name.removeprefix("specimen:").partition(" (")[0] for name in said]
-    same = all(wire.same_model(asked, name) for name in names)
+    same = all(listing.same_model(asked, name) for name in names)
     return ("yes" if same else "no"), ", ".join(said)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from safemlrm import pairs, prompting, thinking, weights, wire
+from safemlrm import keys, pairs, prompting, thinking, weights
 from safemlrm.benchfiles import locate
 from safemlrm.errors import DataError, StudyError, UnknownName
 from safemlrm.models import ModelFacts, ModelName, facts_of, parse_model, split_side
@@ -106,7 +106,7 @@ def _model(named: Named, study: Study, beside: Path | None) -> Model:
     if named.weights is not None:
         facts = msgspec.structs.replace(facts, hub=named.weights, served=None, revision="local")
     base = named.base or facts.base
-    facts = wire.with_key(facts, url, beside)
+    facts = keys.with_key(facts, url, beside)
     return Model(label, facts, protocol, url, base, tuple(promptings), decoding, named.serve, named.serving)
 
 

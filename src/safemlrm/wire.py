@@ -1,24 +1,19 @@
-"""The chat-completions dialect as it comes over the wire: what a reply holds, what an error means, whose key is sent.
+"""The chat-completions dialect as it comes over the wire: what a reply holds, and what an error means.
 
-Pure but for the environment variables that hold keys; `targets/openai_compatible.py` does the sending.
+Pure; `targets/openai_compatible.py` does the sending.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
-from safemlrm.errors import StudyError, TargetError
-from safemlrm.models import ModelFacts, hosts
+from safemlrm.errors import TargetError
+from safemlrm.keys import host_of, quote
 from safemlrm.records import Response, Stop, Visibility
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 #: Statuses after which the same call may succeed later.
 _LATER = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
@@ -50,8 +45,8 @@ _FILTERS = {
     "moderation_blocked",
 }
 
-#: Characters of a server's own words that an error quotes at most.
-_QUOTED = 300
+#: Words for a reply that ended because the server did, not the model (vLLM, SGLang, OpenRouter).
+_BROKEN_OFF = {"abort", "aborted", "error", "cancelled"}
 
 
 class Dialect(NamedTuple):
@@ -73,64 +68,32 @@ _DIALECTS = {
 }
 
 
-class _Details(msgspec.Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    completion_tokens_details: _Details | None = None
-    #: SGLang counts them beside the others
-    reasoning_tokens: int | None = None
-
-
 class _Message(msgspec.Struct):
     content: str | list[dict[str, Any]] | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
+    #: a gateway's word on what the reasoning is: the model's own text, a summary or cipher text
+    reasoning_details: list[dict[str, Any]] | None = None
     refusal: str | None = None
+    tool_calls: list[Any] | None = None
+    function_call: Any = None
 
 
 class _Choice(msgspec.Struct):
     message: _Message
     finish_reason: str | None = None
+    error: dict[str, Any] | str | None = None
 
 
 class _Reply(msgspec.Struct):
     choices: list[_Choice] = []
     model: str | None = None
-    usage: _Usage | None = None
+    #: counts cost nobody a reply, whatever a server writes there
+    usage: Any = None
     error: dict[str, Any] | str | None = None
 
 
-class _Listed(msgspec.Struct):
-    id: str = ""
-    owned_by: str = ""
-
-
-class _Listing(msgspec.Struct):
-    data: list[_Listed] = []
-
-
-class Server(NamedTuple):
-    """What a server says of itself in its list of models."""
-
-    #: `vllm`, `sglang` or another word of the server's own; "" where it says nothing
-    engine: str = ""
-    models: tuple[str, ...] = ()
-    version: str = ""
-
-
 _decode = msgspec.json.Decoder(_Reply).decode
-
-
-def host_of(url: str) -> str:
-    """Return a URL's host. Raises `StudyError` for what is no address."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError as error:
-        raise StudyError(f"{url!r} is no address: {error}") from error
 
 
 def dialect_of(url: str) -> Dialect:
@@ -138,105 +101,98 @@ def dialect_of(url: str) -> Dialect:
     return _DIALECTS.get(host_of(url), Dialect())
 
 
-def with_key(facts: ModelFacts, url: str | None, beside: Path | None) -> ModelFacts:
-    """Return a model's facts with the variable of the host where it is asked, where a host table knows it.
-
-    `beside` is the study's folder, whose `models.toml` may name hosts of the user's own (`[hosts."HOST"]`).
-    """
-    known = hosts(beside).get(host_of(url)) if url else None
-    return facts if known is None else msgspec.structs.replace(facts, key=known.key)
-
-
-def key_for(url: str, variable: str | None = None) -> str:
-    """Return the key for a URL's host from its variable. Raises `StudyError` naming the variable when unset.
-
-    `variable` is what a host table beside the study says, else ours does. A key is sent to the host of its URL
-    only: redirects are not followed.
-    """
-    host, known = host_of(url), hosts()
-    variable = variable or (known[host].key if host in known else "OPENAI_API_KEY")
-    key = os.environ.get(variable, "")
-    if not key and host not in LOOPBACK:
-        raise StudyError(f"no key for {host}: set the variable {variable} (any text will do for a server without keys)")
-    return key or "none"
-
-
-def read_listing(body: bytes) -> Server:
-    """Read a server's list of models; a server that lists nothing readable says nothing of itself."""
-    try:
-        listed = msgspec.json.decode(body, type=_Listing).data
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return Server()
-    return Server(listed[0].owned_by if listed else "", tuple(entry.id for entry in listed))
-
-
-class _Version(msgspec.Struct):
-    version: str = ""
-
-
-def read_version(body: bytes) -> str:
-    """Read a server's version, "" where it cannot be read."""
-    try:
-        return msgspec.json.decode(body, type=_Version).version[:40]
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return ""
-
-
-def same_model(asked: str, reported: str) -> bool:
-    """Tell whether a server reports the model that was asked for.
-
-    Equal but for case; or the same name with a date, a quantisation or a tag behind it (`gpt-4o-mini-2024-07-18`);
-    or the last part of a path or of `owner/name`.
-    """
-    a, b = asked.lower().rstrip("/"), reported.lower().rstrip("/")
-    short_a, short_b = a.rpartition("/")[2], b.rpartition("/")[2]
-    if a == b or (short_a == short_b and ("/" not in a or "/" not in b or a.startswith("/") or b.startswith("/"))):
-        return True
-    tail = short_b.removeprefix(short_a)
-    dated = tail[:1] == "@" or tail[:1] == ":" or (tail[:1] == "-" and tail[1:].replace("-", "").isdigit())
-    return tail != short_b and dated
-
-
 def read_reply(status: int, retry_after: str | None, body: bytes, visibility: Visibility, seconds: float) -> Response:
     """Turn a server's answer into a `Response`. Raises `TargetError` for everything that is no reply."""
     try:
         reply = _decode(body)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+    except (ValueError, RecursionError) as unread:
         if status != 200:
-            raise _refused(status, retry_after, quote(body)) from error
-        raise TargetError("not_json", f"HTTP 200, but not a chat completion ({error}): {quote(body)}") from error
-    if _filtered(status, reply):
-        return Response(text="", stop="filter", stop_detail=_words(reply), visibility=visibility, seconds=seconds)
-    if status != 200 or reply.error:
-        raise _refused(_code(status, reply), retry_after, _words(reply) or quote(body))
-    if not reply.choices:
+            raise _refused(status, retry_after, quote(body)) from unread
+        raise TargetError("not_json", f"HTTP 200, but not a chat completion ({unread}): {quote(body)}") from unread
+    # a gateway whose model broke in the middle of a reply says so beside that reply
+    error = reply.error or next((choice.error for choice in reply.choices if choice.error), None)
+    if _filtered(status, error):
+        return Response(text="", stop="filter", stop_detail=_words(error), visibility=visibility, seconds=seconds)
+    if status != 200 or error:
+        raise _refused(_code(status, error), retry_after, _words(error) or quote(body))
+    return _response(reply, _only(reply.choices, body), visibility, seconds)
+
+
+def _only(choices: list[_Choice], body: bytes) -> _Choice:
+    """Return the one reply that was asked for. Raises `TargetError` for none, several, and one that is no text."""
+    if not choices:
         raise TargetError("empty_choices", f"the reply has no choices: {quote(body)}")
-    return _response(reply, visibility, seconds)
+    if len(choices) > 1:
+        raise TargetError("several_choices", f"one reply was asked for, and {len(choices)} came")
+    choice = choices[0]
+    if (choice.finish_reason or "").lower() in _BROKEN_OFF:
+        raise TargetError("broken_off", f"the server broke the reply off ({choice.finish_reason})", retryable=True)
+    if choice.message.tool_calls or choice.message.function_call:
+        raise TargetError(
+            "tool_call",
+            "a tool was called, and none was offered: a parser of the server's took a part of the reply for a call",
+        )
+    return choice
 
 
-def _response(reply: _Reply, visibility: Visibility, seconds: float) -> Response:
-    choice, usage = reply.choices[0], reply.usage or _Usage()
-    message, details = choice.message, usage.completion_tokens_details
-    field = "reasoning" if message.reasoning is not None else "reasoning_content"
-    reasoning = message.reasoning if message.reasoning is not None else message.reasoning_content
+def _response(reply: _Reply, choice: _Choice, visibility: Visibility, seconds: float) -> Response:
+    message, usage = choice.message, reply.usage
+    text, reasoning, field = _written(message)
+    thought = _count(usage, "completion_tokens_details", "reasoning_tokens")
     return Response(
-        text=_text(message),
+        text=text,
         reasoning=reasoning or None,
         reasoning_field=field if reasoning else None,
         stop=stop_of(choice.finish_reason),
         stop_detail=choice.finish_reason,
-        tokens_in=_count(usage.prompt_tokens),
-        tokens_out=_count(usage.completion_tokens),
-        tokens_reasoning=_count(details.reasoning_tokens if details else usage.reasoning_tokens),
+        tokens_in=_count(usage, "prompt_tokens"),
+        tokens_out=_count(usage, "completion_tokens"),
+        # SGLang counts them beside the others
+        tokens_reasoning=_count(usage, "reasoning_tokens") if thought is None else thought,
         model=reply.model,
-        visibility=visibility,
+        visibility=_seen(message, reasoning, visibility),
         seconds=seconds,
     )
 
 
-def _count(tokens: int | None) -> int | None:
+def _written(message: _Message) -> tuple[str, str, str]:
+    """Return the text, the reasoning, and the field that this was split off into. Raises `TargetError`."""
+    field = "reasoning" if message.reasoning is not None else "reasoning_content"
+    reasoning = message.reasoning if message.reasoning is not None else message.reasoning_content or ""
+    if not isinstance(message.content, list):
+        # OpenAI's own refusal field is the model's refusal, in the model's words.
+        return message.content or message.refusal or "", reasoning, field
+    pieces: dict[str, list[str]] = {"text": [], "thinking": []}
+    for part in message.content:
+        kind = part.get("type")
+        if kind not in pieces or not isinstance(piece := _joined(part.get(kind)), str):
+            raise TargetError("not_text", f"the reply holds a part that is no text: {quote(str(kind).encode())}")
+        pieces[kind].append(piece)
+    if pieces["thinking"]:
+        return "".join(pieces["text"]), "".join(pieces["thinking"]), "content.thinking"
+    return "".join(pieces["text"]), reasoning, field
+
+
+def _joined(content: Any) -> Any:
+    """Return the text of a part; Mistral's thinking is a list of texts of its own."""
+    if isinstance(content, list) and all(isinstance(c, dict) and isinstance(c.get("text"), str) for c in content):
+        return "".join(c["text"] for c in content)
+    return content
+
+
+def _seen(message: _Message, reasoning: str, visibility: Visibility) -> Visibility:
+    """Return how much of the reasoning this is: a gateway marks what is a summary of it, or held back."""
+    marks = {detail.get("type") for detail in message.reasoning_details or []}
+    if not marks & {"reasoning.summary", "reasoning.encrypted"}:
+        return visibility
+    return "summary" if reasoning else "hidden"
+
+
+def _count(usage: Any, *names: str) -> int | None:
     """Return a count that can be one: what a database cannot hold was never counted."""
-    return tokens if tokens is not None and 0 <= tokens < 2**31 else None
+    for name in names:
+        usage = usage.get(name) if isinstance(usage, dict) else None
+    return usage if type(usage) is int and 0 <= usage < 2**31 else None
 
 
 def stop_of(reason: str | None) -> Stop:
@@ -244,29 +200,21 @@ def stop_of(reason: str | None) -> Stop:
     return _STOPS.get((reason or "").partition(":")[0].strip().lower(), "other")
 
 
-def _text(message: _Message) -> str:
-    if isinstance(message.content, list):
-        return "".join(str(part.get("text", "")) for part in message.content if part.get("type") == "text")
-    # OpenAI's own refusal field is the model's refusal, in the model's words.
-    return message.content or message.refusal or ""
-
-
-def _filtered(status: int, reply: _Reply) -> bool:
+def _filtered(status: int, error: dict[str, Any] | str | None) -> bool:
     """A provider's filter answered instead of the model: an outcome of its own, not a failure, not a refusal."""
-    error = reply.error
     if not isinstance(error, dict):
         return False
     metadata = error.get("metadata")
-    if _code(status, reply) == 403 and isinstance(metadata, dict) and metadata.keys() & {"reasons", "flagged_input"}:
+    if _code(status, error) == 403 and isinstance(metadata, dict) and metadata.keys() & {"reasons", "flagged_input"}:
         return True  # a gateway's moderation (OpenRouter) answers with the status of a refused key
     inner = error.get("innererror")
     codes = (error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, dict) else None)
     return status in (200, 400) and bool({str(code).lower() for code in codes} & _FILTERS)
 
 
-def _code(status: int, reply: _Reply) -> int:
+def _code(status: int, error: dict[str, Any] | str | None) -> int:
     """Gateways put the failing model's status into an error object under HTTP 200."""
-    code = reply.error.get("code") if isinstance(reply.error, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
     return code if status == 200 and isinstance(code, int) else status
 
 
@@ -291,23 +239,7 @@ def wait(retry_after: str | None) -> float | None:
         return None
 
 
-def _words(reply: _Reply) -> str:
-    error = reply.error
-    said = error.get("message") if isinstance(error, dict) else error
-    return quote(str(said or error or "").encode())
-
-
-def quote(body: bytes) -> str:
-    """Return a server's own words, shortened, on one line, and without any key."""
-    said = " ".join(body.decode("utf-8", "replace").split())
-    # a server's words may drive the terminal that they are shown on
-    text = "".join(c if c.isprintable() else "\ufffd" for c in said)
-    for secret in {os.environ.get(host.key) for host in hosts().values()} | {os.environ.get("OPENAI_API_KEY")}:
-        if secret:
-            text = text.replace(secret, "(key)")
-    return (text[:_QUOTED] + "...") if len(text) > _QUOTED else text or "(empty)"
-
-
-def named(error: BaseException) -> str:
-    """Return an error's kind and words."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _words(error: dict[str, Any] | str | None) -> str:
+    """Return an error's own words, "" where it has none."""
+    said = error.get("message") or error if isinstance(error, dict) else error
+    return quote(str(said).encode(errors="replace")) if said else ""

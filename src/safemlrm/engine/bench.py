@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from safemlrm import wire
+from safemlrm import keys
 from safemlrm.engine.ask import Patience, Pool
 from safemlrm.models import facts_of, parse_model
 from safemlrm.plugin import Judge
@@ -102,7 +102,7 @@ async def open_benches(
             continue
         name = parse_model(asked if "@http" in asked else f"{asked}@{_default_url(bound)}")
         facts = msgspec.structs.replace(facts_of(name.model, options.beside), served=name.model)
-        facts = wire.with_key(facts, name.url, options.beside)
+        facts = keys.with_key(facts, name.url, options.beside)
         protocol = bind("target", "openai_compatible")
         reach = await stack.enter_async_context(protocol.plugin.function(facts, name.url, **protocol.params))
         gate = asyncio.Semaphore(options.concurrency)

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from safemlrm import weights, wire
+from safemlrm import listing, weights
 from safemlrm.errors import RunStopped, StudyError, TargetError
 from safemlrm.models import ModelFacts
 from safemlrm.plugin import Call, Reach
@@ -254,12 +254,12 @@ async def _stop(server: _Server) -> None:
     await process.wait()
 
 
-async def _listening(url: str) -> wire.Server | None:
+async def _listening(url: str) -> listing.Server | None:
     """Return what a server at that address says of itself, None where none answers yet."""
     limits = aiohttp.ClientTimeout(total=5)
     try:
         async with aiohttp.ClientSession(timeout=limits) as session, session.get(f"{url}/models") as reply:
-            return wire.read_listing(await reply.read()) if reply.status == 200 else None
+            return listing.read_listing(await reply.read()) if reply.status == 200 else None
     except (aiohttp.ClientError, TimeoutError):
         return None
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from safemlrm import wire
+from safemlrm import keys, wire
 from safemlrm.errors import StudyError, TargetError
 from safemlrm.importers.inspect_log import reasoning_of
 from safemlrm.models import ModelFacts
@@ -161,4 +161,4 @@ def _failure(opened: Any, error: BaseException) -> TargetError:
 
 def _plain(error: object) -> str:
     said = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
-    return wire.quote(said.encode())
+    return keys.quote(said.encode())

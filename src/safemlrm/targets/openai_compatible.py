@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from safemlrm import wire
+from safemlrm import keys, listing, wire
 from safemlrm.errors import StudyError, TargetError, UnknownName
 from safemlrm.models import ModelFacts
 from safemlrm.pictures import media_type
@@ -26,7 +26,13 @@ _log = logging.getLogger("safemlrm")
 _STRIPS_TAGS = ("vllm", "sglang")
 
 
-@target(version="1", title="OpenAI-compatible chat completions", needs_url=True)
+#: Fields of a request that a decoding's `extra` may not hold, for they have a place of their own.
+_OURS = {"model", "messages", *Decoding.__struct_fields__}
+#: Bytes of a reply: the longest thought has less than one million, and a server that goes on for ever is cut off.
+_LARGEST = 16 * 2**20
+
+
+@target(version="2", title="OpenAI-compatible chat completions", needs_url=True)
 @asynccontextmanager
 async def openai_compatible(
     model: ModelFacts, url: str | None, *, timeout: float = 900.0, connect_timeout: float = 15.0
@@ -35,11 +41,11 @@ async def openai_compatible(
 
     `timeout` is for a whole call in seconds (a long thought takes minutes), `connect_timeout` for the
     connection. Raises `StudyError` at once when the key is not set, nothing listens, the key is refused, the
-    address answers with something else than an API or a vLLM server serves other models; calls raise
+    address answers with something else than an API or a vLLM or SGLang server serves other models; calls raise
     `TargetError`. A server that reports another model than the one asked for is warned about, once.
     """
     address = url or ""
-    headers = {"Authorization": f"Bearer {wire.key_for(address, model.key)}", "Content-Type": "application/json"}
+    headers = {"Authorization": f"Bearer {keys.key_for(address, model.key)}", "Content-Type": "application/json"}
     limits = aiohttp.ClientTimeout(total=timeout, connect=None, sock_connect=connect_timeout)
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=75)
     async with aiohttp.ClientSession(headers=headers, timeout=limits, connector=connector) as session:
@@ -47,9 +53,31 @@ async def openai_compatible(
         if server.engine in _VERSION_AT:
             server = server._replace(version=await _version(session, address, _VERSION_AT[server.engine]))
         asked = model.served or model.hub or model.name
-        if server.engine == "vllm" and server.models and asked not in server.models:
-            raise UnknownName("model", asked, server.models, where=f"what vLLM serves at {address}")
+        _check_served(asked, server, address)
         yield _Endpoint(session, address, asked, model, server, wire.dialect_of(address))
+
+
+def _check_served(asked: str, server: listing.Server, address: str) -> None:
+    """Hold the model asked for against what a server lists, where its replies would not tell.
+
+    SGLang and llama.cpp answer any name with the model that they have, and report the name that they were asked for.
+    """
+    known = asked in server.models
+    if server.engine in ("sglang", "llamacpp"):  # SGLang writes an adapter behind a colon
+        known = any(
+            listing.same_model(name, listed) for name in {asked, asked.partition(":")[0]} for listed in server.models
+        )
+    if known or not server.models:
+        return
+    if server.engine in _STRIPS_TAGS:
+        raise UnknownName("model", asked, server.models, where=f"what {server.engine} serves at {address}")
+    if server.engine == "llamacpp":
+        _log.warning(
+            "warning: %s answers as %r whatever it is asked for: it says that it has %s",
+            address,
+            asked,
+            ", ".join(server.models),
+        )
 
 
 @dataclass
@@ -60,7 +88,7 @@ class _Endpoint:
     address: str
     asked: str
     facts: ModelFacts
-    server: wire.Server
+    server: listing.Server
     dialect: wire.Dialect
     takes_seed: bool = True
     _told: set[str] = field(default_factory=set)
@@ -91,6 +119,8 @@ class _Endpoint:
         return wire.read_reply(status, retry_after, answer, self.facts.visibility, time.perf_counter() - started)
 
     def _body(self, prompt: Prompt, decoding: Decoding) -> bytes:
+        if taken := sorted(_OURS & decoding.extra.keys()):
+            raise TargetError("request", f"extra holds {', '.join(taken)}, which has a place of its own: drop it there")
         messages = [_message(turn) for turn in prompt.turns]
         fields = {k: v for k, v in msgspec.to_builtins(decoding).items() if k not in ("extra", "max_tokens")}
         document: dict[str, Any] = {"model": self.asked, self.dialect.limit: decoding.max_tokens}
@@ -109,7 +139,7 @@ class _Endpoint:
         if self.dialect.prefill == "none":
             raise TargetError(
                 "request",
-                f"{wire.host_of(self.address)} lets nobody open the model's reply (prefill): ask this model on "
+                f"{keys.host_of(self.address)} lets nobody open the model's reply (prefill): ask this model on "
                 "vLLM or SGLang, or leave attacks and defenses with a prefill out of its study",
             )
         if self.dialect.prefill == "partial":
@@ -130,7 +160,7 @@ class _Endpoint:
             self._tell(f"{self.address} takes no seed: repetitions of a trial are drawn at random and not repeatable")
 
     def _compare(self, response: Response) -> None:
-        if response.model is not None and not wire.same_model(self.asked, response.model):
+        if response.model is not None and not listing.same_model(self.asked, response.model):
             self._tell(
                 f"{self.address} was asked for {self.asked!r} and says that {response.model!r} answered; "
                 "each reply is stored with the name that the server reported"
@@ -158,24 +188,24 @@ _UNKNOWN = (
 )
 
 
-async def _knock(session: aiohttp.ClientSession, url: str) -> wire.Server:
+async def _knock(session: aiohttp.ClientSession, url: str) -> listing.Server:
     """Ask for the list of models, which costs nothing: is anything there, does it take the key, what is it?"""
     try:
         async with session.get(
             f"{url}/models", allow_redirects=False, timeout=aiohttp.ClientTimeout(total=30, sock_connect=10)
         ) as reply:
-            body = await reply.read()
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            body = await _read(reply)
+    except (aiohttp.ClientError, TimeoutError, ValueError, TargetError) as error:
         raise StudyError(
-            f"nothing answers at {url}: {wire.named(error)}. Is the server running, is the port right?"
+            f"nothing answers at {url}: {keys.named(error)}. Is the server running, is the port right?"
         ) from error
     if reply.status in (401, 403):
-        raise StudyError(f"{url} refuses the key (HTTP {reply.status}): {wire.quote(body)}")
+        raise StudyError(f"{url} refuses the key (HTTP {reply.status}): {keys.quote(body)}")
     if 300 <= reply.status < 400:
-        raise StudyError(f"{url} redirects to {reply.headers.get('Location', '?')}: give that address instead")
+        raise StudyError(f"{url} redirects to {_place(reply)}: give that address instead")
     if body.lstrip()[:1] == b"<":
         raise StudyError(f"{url} answers with HTML (HTTP {reply.status}), not with an API: is /v1 missing?")
-    return wire.read_listing(body) if reply.status == 200 else wire.Server()
+    return listing.read_listing(body) if reply.status == 200 else listing.Server()
 
 
 async def _version(session: aiohttp.ClientSession, url: str, place: str) -> str:
@@ -184,9 +214,13 @@ async def _version(session: aiohttp.ClientSession, url: str, place: str) -> str:
         async with session.get(
             url.removesuffix("/v1") + place, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=10)
         ) as reply:
-            return wire.read_version(await reply.read()) if reply.status == 200 else ""
-    except (aiohttp.ClientError, TimeoutError):
+            return listing.read_version(await _read(reply)) if reply.status == 200 else ""
+    except (aiohttp.ClientError, TimeoutError, TargetError):
         return ""
+
+
+def _place(reply: aiohttp.ClientResponse) -> str:
+    return keys.quote(reply.headers.get("Location", "?").encode(errors="replace"))
 
 
 def _message(turn: Turn) -> dict[str, Any]:
@@ -207,8 +241,20 @@ def _piece(piece: str | Image) -> dict[str, Any]:
 async def _post(session: aiohttp.ClientSession, url: str, body: bytes) -> tuple[int, str | None, bytes]:
     try:
         async with session.post(url, data=body, allow_redirects=False) as reply:
-            return reply.status, reply.headers.get("Retry-After"), await reply.read()
+            return reply.status, reply.headers.get("Retry-After"), await _read(reply)
     except TimeoutError as error:
         raise TargetError("timeout", "no reply in time", retryable=True) from error
     except aiohttp.ClientError as error:
-        raise TargetError("connection", f"the connection failed: {wire.named(error)}", retryable=True) from error
+        raise TargetError("connection", f"the connection failed: {keys.named(error)}", retryable=True) from error
+
+
+async def _read(reply: aiohttp.ClientResponse) -> bytes:
+    """Read a body that has an end. Raises `TargetError` for one that is longer than any reply."""
+    body = bytearray()
+    async for piece in reply.content.iter_any():
+        body += piece
+        if len(body) > _LARGEST:
+            raise TargetError(
+                "too_large", f"HTTP {reply.status}: more than {_LARGEST:,} bytes came, and no end: cut off"
+            )
+    return bytes(body)

@@ -1,0 +1,81 @@
+"""Whose key is sent where, and the words of others with no key in them.
+
+Pure but for the environment variables that hold keys.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from safemlrm.errors import StudyError
+from safemlrm.models import ModelFacts, hosts
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+#: Characters of a server's own words that a message quotes at most, and bytes in which they are looked for.
+_QUOTED, _WINDOW = 300, 65536
+
+#: Keys that were handed to a target in this process, and names of variables that hold secrets.
+_given_out: set[str] = set()
+_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)S?$", re.IGNORECASE)
+#: What is shorter is a stand-in (`EMPTY`) and stands in ordinary words.
+_SHORTEST = 6
+
+
+def host_of(url: str) -> str:
+    """Return a URL's host. Raises `StudyError` for what is no address."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError as error:
+        raise StudyError(f"{url!r} is no address: {error}") from error
+
+
+def with_key(facts: ModelFacts, url: str | None, beside: Path | None) -> ModelFacts:
+    """Return a model's facts with the variable of the host where it is asked, where a host table knows it.
+
+    `beside` is the study's folder, whose `models.toml` may name hosts of the user's own (`[hosts."HOST"]`).
+    """
+    known = hosts(beside).get(host_of(url)) if url else None
+    return facts if known is None else msgspec.structs.replace(facts, key=known.key)
+
+
+def key_for(url: str, variable: str | None = None) -> str:
+    """Return the key for a URL's host from its variable. Raises `StudyError` naming the variable when unset.
+
+    `variable` is what a host table beside the study says, else ours does. A key is sent to the host of its URL
+    only: redirects are not followed.
+    """
+    host, known = host_of(url), hosts()
+    variable = variable or (known[host].key if host in known else "OPENAI_API_KEY")
+    key = os.environ.get(variable, "")
+    if not key and host not in LOOPBACK:
+        raise StudyError(f"no key for {host}: set the variable {variable} (any text will do for a server without keys)")
+    _given_out.add(key)
+    return key or "none"
+
+
+def quote(body: bytes) -> str:
+    """Return a server's own words, shortened, on one line, and without any key."""
+    said = " ".join(body[:_WINDOW].decode("utf-8", "replace").split())
+    # a server's words may drive the terminal that they are shown on
+    text = "".join(c if c.isprintable() else "\ufffd" for c in said)
+    for secret in sorted(_secrets(), key=len, reverse=True):
+        text = text.replace(secret, "(key)")
+    return (text[:_QUOTED] + "...") if len(text) > _QUOTED else text or "(empty)"
+
+
+def _secrets() -> set[str]:
+    """Return what no message may hold: every key that was given out, and what the environment calls a secret."""
+    called = {value for name, value in os.environ.items() if _SECRET.search(name)}
+    return {secret for secret in _given_out | called if len(secret) >= _SHORTEST}
+
+
+def named(error: BaseException) -> str:
+    """Return an error's kind and words, on one line and without any key."""
+    said = quote(str(error).encode(errors="replace")) if str(error) else ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
