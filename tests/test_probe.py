@@ -32,7 +32,7 @@ from safemlrm.resolve import resolve
 from safemlrm.specimen_server import app
 from safemlrm.store import open_store
 from safemlrm.study import convert
-from support import ChatServer, part
+from support import ChatServer, completion, part
 
 GOOD = dict.fromkeys(QUESTIONS, "yes") | {"shows_thinking": "no"}
 
@@ -77,7 +77,7 @@ def test_an_endpoint_that_does_everything_right_is_said_to(in_folder: Path, caps
     ("manner", "found"),
     [
         ("text_only", {"reads_images": "no", "reads_several_images": "no"}),
-        ("one_picture", {"reads_several_images": "unclear"}),
+        ("one_picture", {"reads_several_images": "no"}),
         ("no_system", {"honours_system_prompt": "no"}),
         ("no_prefill", {"continues_prefill": "no"}),
         ("restless", {"repeats_at_temperature_0": "no", "honours_seed": "no"}),
@@ -124,6 +124,51 @@ def test_a_call_that_fails_is_no_property_of_the_model(
     assert found["continues_prefill"] == "no" and found["is_the_model_asked_for"] == "unclear"
 
 
+async def _answered(text: str, **fields: Any) -> dict[str, Finding]:
+    async def send(prompt: Prompt, decoding: Decoding) -> Response:
+        return Response(text=text, **fields)
+
+    found = await probe(send, ModelFacts(name="m", known=False, format="auto"), Decoding())
+    return {finding.name: finding for finding in found}
+
+
+def test_the_table_shows_answers_and_nothing_that_drives_a_terminal() -> None:
+    found = asyncio.run(_answered("<think>[long thought]</think>Hello\x1b[2J there."))
+    assert found["answers"].detail == "Hello\ufffd[2J there."
+    found = asyncio.run(_answered("<think>[long thought]", model="m\x07"))
+    assert found["answers"].detail == "(only thinking) [long thought]"
+    assert found["is_the_model_asked_for"].detail == "m\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "state"),
+    [
+        ("1, 2", {}, "unclear"),
+        ("1, 2", {"stop": "length"}, "yes"),
+        ("1, " * 40, {}, "no"),
+        ("1", {"tokens_out": 40}, "no"),
+    ],
+)
+def test_a_reply_that_ends_before_the_limit_does_not_tell_of_it(text: str, fields: dict[str, Any], state: str) -> None:
+    assert asyncio.run(_answered(text, **fields))["stops_at_token_limit"].state == state
+
+
+def test_the_users_own_format_tells_the_thinking(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = '[formats.mine]\nthinking = [["<muse>", "</muse>"]]\n[models.one]\nformat = "mine"\n'
+    (in_folder / "models.toml").write_text(written)
+    server = ChatServer()
+    server.start()
+    try:
+        server.behave = lambda body: completion("<muse>[t]</muse>[a]", model="one")
+        target = f"openai_compatible:one@{server.url}"
+        assert cli.run(["probe", target, "--beside", str(in_folder), "--json"]) == 0
+    finally:
+        server.stop()
+    found = {f["name"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
+    assert found["shows_thinking"]["state"] == "yes"
+    assert "as mine, 3 characters; the registry says mine" in found["shows_thinking"]["detail"]
+
+
 def test_a_target_without_an_address_is_refused(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["probe", "r1-onevision-7b"]) == 1
     assert "has no address" in capsys.readouterr().err
@@ -131,7 +176,7 @@ def test_a_target_without_an_address_is_refused(in_folder: Path, capsys: pytest.
 
 def test_a_dozen_calls_are_made_and_each_is_in_the_ledger(in_folder: Path, server: ChatServer) -> None:
     cli.run(["probe", f"openai_compatible:tested@{server.url}", "--store", "p.db"])
-    assert 10 <= len(server.bodies) <= 15
+    assert len(server.bodies) == 13
     from safemlrm.store import schema
 
     with open_store("p.db") as store:
@@ -164,6 +209,31 @@ def test_a_run_is_warned_of_what_its_study_needs_and_the_probe_found_missing(
         ]
         asyncio.run(Run(needing, store, Options(judging=False)).go())
     assert caplog.text.count("its probe found") == 4
+
+
+def test_what_a_question_could_not_find_out_is_warned_about_too(in_folder: Path, server: ChatServer) -> None:
+    def behave(body: dict[str, Any]) -> Any:
+        if "image_url" in str(body):
+            return web.json_response({"error": {"message": "no pictures here"}}, status=400)
+        return completion("[a]", model="m")
+
+    server.behave = behave
+    pictures = [{"dataset": "specimen", "attacks": ["none", 'released(name="SD_TYPO")']}]
+    with open_store("p.db", create=True) as store:
+        cli.run(["probe", f"openai_compatible:m@{server.url}", "--store", "p.db"])
+        warned = shortcomings(plan(server.url, model="m", data=pictures), store)
+    assert 'specimen under released(name="SD_TYPO") shows pictures' in warned[0]
+    assert "reads_images = failed (HTTP 400: no pictures here)" in warned[0]
+
+
+def test_settings_of_a_study_are_held_against_the_probe_too(in_folder: Path) -> None:
+    with served("no_system", "no_limit", "restless") as url, open_store("p.db", create=True) as store:
+        cli.run(["probe", f"openai_compatible:m@{url}", "--store", "p.db"])
+        asked = plan(url, model="m", defenses=["safety_prompt"], decoding={"temperature": 0.0, "max_tokens": 9})
+        warned = shortcomings(asked, store)
+    assert [w.partition("found ")[2].partition(" = ")[0] for w in warned] == [
+        *("honours_system_prompt", "repeats_at_temperature_0", "stops_at_token_limit")
+    ]
 
 
 def test_the_newest_probe_of_that_endpoint_counts(in_folder: Path) -> None:
@@ -232,8 +302,7 @@ def test_a_tiny_local_model_is_probed(in_folder: Path, capsys: pytest.CaptureFix
 
     make: Callable[[Path], None] = CLASSES["qwen2-vl"]
     make(in_folder / "weights")
-    model = 'transformers_local(device="cpu", dtype="float32"):' + str(in_folder / "weights")
-    assert cli.run(["probe", model, "--max-tokens", "32", "--json"]) == 0
+    assert cli.run(["probe", str(in_folder / "weights"), "--max-tokens", "32", "--json"]) == 0
     found = {f["name"]: f["state"] for f in json.loads(capsys.readouterr().out)["findings"]}
     assert found["reads_images"] in ("no", "unclear")  # random weights reach the token limit
     assert found["repeats_at_temperature_0"] == found["honours_seed"] == found["stops_at_token_limit"] == "yes"

@@ -61,12 +61,16 @@ def key_for(url: str, variable: str | None = None) -> str:
 
 def quote(body: bytes) -> str:
     """Return a server's own words, shortened, on one line, and without any key."""
-    said = " ".join(body[:_WINDOW].decode("utf-8", "replace").split())
-    # a server's words may drive the terminal that they are shown on
-    text = "".join(c if c.isprintable() else "\ufffd" for c in said)
+    text = plain(body[:_WINDOW].decode("utf-8", "replace"))
+    return (text[:_QUOTED] + "...") if len(text) > _QUOTED else text or "(empty)"
+
+
+def plain(words: str) -> str:
+    """Return the words of others on one line, without any key, and with nothing that drives a terminal."""
+    text = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(words.split()))
     for secret in sorted(_secrets(), key=len, reverse=True):
         text = text.replace(secret, "(key)")
-    return (text[:_QUOTED] + "...") if len(text) > _QUOTED else text or "(empty)"
+    return text
 
 
 def _secrets() -> set[str]:

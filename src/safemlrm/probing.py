@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from safemlrm import listing, thinking
+from safemlrm import keys, listing, thinking
 from safemlrm.errors import TargetError
 from safemlrm.modelfacts import ModelFacts
 from safemlrm.records import Decoding, Image, Prompt, Response, Turn, user
@@ -34,6 +34,9 @@ REASON = "A train leaves at 14:50 and arrives at 17:25. How many minutes does it
 
 #: The few tokens within which counting to 200 cannot end.
 SHORT = 12
+
+#: Characters of a reply that the table shows.
+_SHOWN = 60
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -72,10 +75,12 @@ async def probe(send: Send, facts: ModelFacts, decoding: Decoding) -> list[Findi
     asked = _Probe(send, facts, msgspec.structs.replace(decoding, temperature=0.0, seed=1))
     found: list[Finding] = []
     for name, question in QUESTIONS.items():
+        state: State
         try:
-            found.append(Finding(name, *await question(asked)))
+            state, detail = await question(asked)
         except TargetError as error:
-            found.append(Finding(name, "failed", str(error)))
+            state, detail = "failed", str(error)
+        found.append(Finding(name, state, keys.plain(detail)))
     return found
 
 
@@ -99,9 +104,9 @@ async def _reads_a_picture(probe: _Probe) -> Answer:
 async def _reads_several(probe: _Probe) -> Answer:
     reply = await probe.ask(user(picture(WORDS[2]), picture(WORDS[3]), READ_BOTH))
     places = [reply.text.upper().rfind(word) for word in WORDS[2:]]
-    if max(places) < 0:
+    if min(places) < 0:
         return _unless_cut_off(False, reply)
-    return ("yes" if 0 <= places[0] < places[1] else "unclear"), _short(reply)
+    return ("yes" if places[0] < places[1] else "unclear"), _short(reply)
 
 
 async def _honours_system(probe: _Probe) -> Answer:
@@ -140,16 +145,21 @@ async def _honours_seed(probe: _Probe) -> Answer:
 
 async def _stops_at_the_limit(probe: _Probe) -> Answer:
     reply = await probe.ask(user(COUNT), max_tokens=SHORT)
-    said = f"{reply.tokens_out} tokens, stop reason {reply.stop_detail or reply.stop!r}"
-    return ("yes" if reply.stop == "length" else "no"), said
+    written = len(reply.generated.split()) if reply.tokens_out is None else reply.tokens_out
+    said = f"{written} tokens, stop reason {reply.stop_detail or reply.stop!r}"
+    if reply.stop == "length":
+        return "yes", said
+    return ("no" if written > SHORT else "unclear"), f"{said}; the limit was {SHORT}"
 
 
 async def _shows_thinking(probe: _Probe) -> Answer:
     """Which form the thinking has, beside the one that the registry names."""
     reply = await probe.ask(user(REASON))
-    known = probe.facts.format if probe.facts.known and probe.facts.format != thinking.AUTO else None
-    found = thinking.recognise(reply)
-    split = thinking.split(reply, family=known or found, opens_in=probe.facts.opens_in if known else "output")
+    facts = probe.facts
+    known = facts.format if facts.known and facts.format != thinking.AUTO else None
+    found = thinking.recognise(reply, {facts.format: facts.delimiters} if facts.delimiters else None)
+    family = facts.delimiters or known or found
+    split = thinking.split(reply, family=family, opens_in=facts.opens_in if known else "output")
     where = f"in the field {reply.reasoning_field}" if reply.reasoning else f"as {found}"
     expected = f"; the registry says {known}" if known else ""
     if split.thinking:
@@ -157,7 +167,8 @@ async def _shows_thinking(probe: _Probe) -> Answer:
     hidden = (
         f"; {reply.tokens_reasoning:,} reasoning tokens are counted and not shown" if reply.tokens_reasoning else ""
     )
-    return "no", f"{split.status}{expected}{hidden}"
+    marked = "nothing in its reply is marked as thinking" if split.status == "untagged" else split.status
+    return "no", f"{marked}{expected}{hidden}"
 
 
 async def _is_the_model(probe: _Probe) -> Answer:
@@ -202,8 +213,12 @@ def _unless_cut_off(found: bool, *replies: Response) -> Answer:
 
 
 def _short(reply: Response) -> str:
-    words = " ".join(reply.text.split()) or "(empty)"
-    return words if len(words) <= 60 else f"{words[:57]}..."
+    """Return the beginning of what was answered, without the thinking where that can be told."""
+    split = thinking.split(reply, family=thinking.AUTO)
+    words = " ".join((split.answer or "").split())
+    if not words and split.thinking:
+        words = f"(only thinking) {' '.join(split.thinking.split())}"
+    return words if len(words) <= _SHOWN else f"{words[: _SHOWN - 3]}..." if words else "(empty)"
 
 
 @cache

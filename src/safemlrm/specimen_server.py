@@ -83,17 +83,25 @@ def app(manners: frozenset[str] | None = None) -> web.Application:
     return application
 
 
-def serve(port: int, host: str = "127.0.0.1", *, ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    port: int,
+    host: str = "127.0.0.1",
+    *,
+    manners: frozenset[str] | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
     """Serve until interrupted. `ready` is called with the base URL (`http://HOST:PORT/v1`) once it listens.
 
-    Port 0 takes a free one. Raises `StudyError` when the port cannot be had.
+    Port 0 takes a free one. Raises `StudyError` when the port cannot be had, and for an unknown manner.
     """
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(port, host, ready))
+        asyncio.run(_serve(port, host, ready, manners))
 
 
-async def _serve(port: int, host: str, ready: Callable[[str], None] | None) -> None:
-    runner = web.AppRunner(app(), access_log=None)
+async def _serve(
+    port: int, host: str, ready: Callable[[str], None] | None, manners: frozenset[str] | None = None
+) -> None:
+    runner = web.AppRunner(app(manners), access_log=None)
     await runner.setup()
     try:
         try:

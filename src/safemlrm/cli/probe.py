@@ -34,12 +34,14 @@ def probe(
     beside: Annotated[Path | None, typer.Option("--beside", help="A folder with a models.toml of your own.")] = None,
     json: Json = False,
 ) -> int:
-    """Find out what an endpoint does: pictures, system prompt, prefill, seed, thinking, limits (14 small calls)."""
+    """Find out what an endpoint does: pictures, system prompt, prefill, seed, thinking, limits (13 small calls)."""
     from safemlrm.cli import tables
     from safemlrm.resolve import one_model
     from safemlrm.store import open_store
     from safemlrm.study import Target
 
+    if serve is None and (Path(target).expanduser() / "config.json").is_file():
+        target = f"transformers_local:{target}"
     named = Target(model=target, serve=serve, decoding={"max_tokens": max_tokens})
     model = one_model(named, beside)
     if model.protocol is None:

@@ -46,9 +46,13 @@ def demo(out: Annotated[Path, typer.Option("--out", help="The folder for store a
 def serve(
     port: Annotated[int, typer.Option("--port", help="The port on 127.0.0.1.", min=0, max=65535)],
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    manner: Annotated[
+        list[str] | None,
+        typer.Option("--manner", help="Answer a probe's questions with this habit."),
+    ] = None,
 ) -> int:
     """Serve the simulated models, and judges, over HTTP in the chat-completions dialect."""
     from safemlrm import specimen_server
 
-    specimen_server.serve(port, host)
+    specimen_server.serve(port, host, manners=frozenset(manner) if manner else None)
     return 0

@@ -5,18 +5,23 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import select
 
 from safemlrm import prompting
+from safemlrm.contents import needed_images
 from safemlrm.engine.ask import Pool, Receipt
 from safemlrm.plugin import Call
 from safemlrm.probing import Finding, probe
 from safemlrm.records import Decoding, Prompt, Response
 from safemlrm.store import Row, Store, schema
 from safemlrm.trials import Model, Plan
+
+#: Samples of each data set that are looked at for how many pictures a prompt holds.
+_LOOKED_AT = 100
 
 
 class Probed(NamedTuple):
@@ -70,27 +75,38 @@ def latest(store: Store, model: Model) -> Probed | None:
 def shortcomings(plan: Plan, store: Store) -> list[str]:
     """Return a warning for everything that a study needs and the newest probe of a target found missing."""
     warnings: list[str] = []
-    for model in plan.models:
-        probed = latest(store, model)
-        if probed is None:
-            continue
-        for name, why in _needs(plan, model):
-            if probed.state(name) == "no":
-                detail = next(f.detail for f in probed.findings if f.name == name)
-                warnings.append(f"{model.label}: {why}, and its probe found {name} = no ({detail or 'no detail'})")
+    probes = [(model, probed) for model in plan.models if (probed := latest(store, model)) is not None]
+    pictures = _pictures(plan) if probes else {}
+    for model, probed in probes:
+        for name, why in _needs(plan, model, pictures):
+            found = next((f for f in probed.findings if f.name == name), None)
+            if found is not None and found.state in ("no", "failed"):
+                said = f"{name} = {found.state} ({found.detail or 'no detail'})"
+                warnings.append(f"{model.label}: {why}, and its probe found {said}")
     return warnings
 
 
-def _needs(plan: Plan, model: Model) -> Iterator[tuple[str, str]]:
-    attacks = {str(attack.given()): attack.plugin for source in plan.sources for attack in source.attacks}
-    drawn = [name for name, plugin in attacks.items() if plugin.rendering or plugin.draws]
-    if drawn:
-        yield (
-            "reads_images",
-            f"{', '.join(drawn)} must be read in a picture (else incapacity is measured, not safety)",
-        )
-    if several := [name for name, plugin in attacks.items() if plugin.draws > 1]:
-        yield "reads_several_images", f"{', '.join(several)} sends several pictures"
+def _pictures(plan: Plan) -> dict[str, int]:
+    """Return how many pictures a prompt of each condition holds at most, as far as the first samples tell."""
+    found = dict[str, int]()
+    for source in plan.sources:
+        first = list(islice(source.samples(), _LOOKED_AT))
+        for attack in source.attacks:
+            name = f"{source.dataset.plugin.name} under {attack.given()}"
+            most = max((len(needed_images(sample, attack)) for sample in first), default=0)
+            found[name] = attack.plugin.draws + most
+    return found
+
+
+def _needs(plan: Plan, model: Model, pictures: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """Yield the name of every finding that a study leans on, and why it does."""
+    if shown := [name for name, count in pictures.items() if count]:
+        yield "reads_images", f"{', '.join(shown)} shows pictures (unread, incapacity is measured, not safety)"
+    if several := [name for name, count in pictures.items() if count > 1]:
+        yield "reads_several_images", f"{', '.join(several)} shows several pictures at once"
+    for defense in plan.defenses:
+        if "system" in defense.params.values():
+            yield "honours_system_prompt", f"defense {defense.given()} speaks in the system role"
     for name in model.promptings:
         if prompting.words(name, model.facts).role == "system":
             yield "honours_system_prompt", f"prompting {name} speaks in the system role"
@@ -100,6 +116,9 @@ def _needs(plan: Plan, model: Model) -> Iterator[tuple[str, str]]:
         yield needed, f"its thinking is switched by a {switch.mechanism}"
     if plan.study.seeds > 1:
         yield "honours_seed", f"{plan.study.seeds} seeds are asked"
+    if model.decoding.temperature == 0:
+        yield "repeats_at_temperature_0", "its replies are asked at temperature 0, to be the same again"
+    yield "stops_at_token_limit", f"its replies are limited to {model.decoding.max_tokens:,} tokens"
     if model.base is not None and model.facts.visibility == "full" and model.facts.side != "no_thinking":
         yield "shows_thinking", "its thinking is judged"
     yield "is_the_model_asked_for", "results go under its name"
