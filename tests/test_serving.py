@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from safemlrm import cli
 from safemlrm.engine.bench import Options
+from safemlrm.engine.command import command
 from safemlrm.engine.run import Run
-from safemlrm.engine.serving import command, tail
+from safemlrm.engine.serving import tail
 from safemlrm.errors import StudyError
 from safemlrm.resolve import resolve
 from safemlrm.store import Store, frames, open_store
@@ -33,7 +35,7 @@ with open(os.environ["STAND_IN_LOG"], "a") as log:
     log.write(json.dumps({{"pid": os.getpid(), "args": sys.argv[1:], "at": time.time()}}) + "\\n")
 print("INFO loading", model, flush=True)
 if manner == "fails":
-    print("ValueError: no kernel for this GPU", flush=True)
+    print("ValueError: no kernel for this GPU", os.environ.get("HF_TOKEN", ""), flush=True)
     sys.exit(1)
 if manner == "silent":
     signal.pause()
@@ -58,6 +60,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.send_header("Content-Length", str(len(data))); self.end_headers()
         self.wfile.write(data)
     def do_GET(self):
+        if "VLLM_API_KEY" in os.environ:
+            self.send_response(401); self.send_header("Content-Length", "0"); self.end_headers(); return
+        if self.path == "/version":
+            return self.send({{"version": "0.33.0"}})
         self.send({{"data": [{{"id": model, "owned_by": "vllm"}}]}})
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -192,6 +198,54 @@ def test_a_server_that_does_not_start_leaves_its_trials_pending_and_says_why(
     assert "ended by itself with exit code 1" in run.outcome
 
 
+def test_every_model_that_did_not_start_is_named_and_no_log_shows_a_key(
+    vllm: Vllm, in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manners(monkeypatch, a="fails", b="fails")
+    monkeypatch.setenv("HF_TOKEN", "hf_open_sesame")
+    targets = "".join(f'[[targets]]\nmodel = "{name}"\nserve = "vllm"\n' for name in "ab")
+    (in_folder / "s.toml").write_text(f'{targets}[[data]]\ndataset = "specimen"\n')
+    assert cli.run(["run", "s.toml", "--limit", "2", "--no-judge"]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("given up: 4 planned, 0 answered, 0 blocked, 0 failed, 4 pending")
+    for name in "ab":
+        assert f"vllm for {name} did not start: ValueError: no kernel for this GPU (key)\n" in err
+    assert "sesame" not in out + err and err.endswith("goes on.\n")
+
+
+def test_a_licence_that_may_stand_before_the_weights_is_named_when_they_do_not_load(
+    vllm: Vllm, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manners(monkeypatch, **{"me/one": "fails"})
+    (in_folder / "models.toml").write_text('[models.one]\nhub = "me/one"\ngate = "https://example.org/accept"\n')
+    with open_store("s.db", create=True) as store:
+        run = Run(resolve(study([target("one")]), beside=in_folder), store, Options(judging=False))
+        outcome = asyncio.run(run.go())
+    assert outcome.endswith("The licence of its weights is accepted at https://example.org/accept")
+
+
+def test_the_version_of_a_served_engine_is_kept(vllm: Vllm, in_folder: Path) -> None:
+    with open_store("s.db", create=True) as store:
+        asyncio.run(go(store, target("a")))
+        assert frames.engines(store) == {"a": {"vllm 0.33.0"}}
+
+
+def test_a_key_in_the_environment_locks_no_server_of_ours(
+    vllm: Vllm, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "anything")
+    with open_store("s.db", create=True) as store:
+        assert asyncio.run(go(store, target("a"))).outcome == "done"
+
+
+def test_a_server_that_wants_a_key_is_said_at_once(vllm: Vllm, in_folder: Path) -> None:
+    command = ["env", "VLLM_API_KEY=anything", "vllm", "serve"]
+    with open_store("s.db", create=True) as store:
+        outcome = asyncio.run(go(store, target("a", command=command))).outcome
+    assert outcome is not None and "refuses the key (HTTP 401)" in outcome
+    assert vllm.left() == []
+
+
 def test_a_server_that_never_answers_is_given_up_in_time(
     vllm: Vllm, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +296,15 @@ def test_an_engine_that_is_not_installed_is_known_before_the_first_call(
     monkeypatch.setenv("PATH", str(in_folder))
     with open_store("s.db", create=True) as store, pytest.raises(StudyError, match="no 'vllm' on the PATH"):
         asyncio.run(go(store, target("a")))
+
+
+def test_a_missing_extra_is_known_before_the_first_call(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("safemlrm.engine.serving.find_spec", lambda name: None if name == "torch" else name)
+    with (
+        open_store("s.db", create=True) as store,
+        pytest.raises(StudyError, match=r"which needs torch: install it with `pip install 'safemlrm\[local\]'`"),
+    ):
+        asyncio.run(go(store, {"model": "transformers_local:/nowhere"}))
 
 
 def test_stopping_while_a_server_starts_ends_it(vllm: Vllm, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,7 +475,7 @@ def test_the_studys_own_limits_replace_the_registrys() -> None:
 
 def test_sglang_is_started_by_its_own_command() -> None:
     plan = resolve(study([{"model": "r1-onevision-7b", "serve": "sglang"}]))
-    assert command(plan.models[0], 1)[:4] == ["python3", "-m", "sglang.launch_server", "--model-path"]
+    assert command(plan.models[0], 1)[:4] == ["sglang", "serve", "--model-path", "Fancy-MLLM/R1-Onevision-7B"]
 
 
 @pytest.mark.parametrize(

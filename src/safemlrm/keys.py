@@ -67,7 +67,12 @@ def quote(body: bytes) -> str:
 
 def plain(words: str) -> str:
     """Return the words of others on one line, without any key, and with nothing that drives a terminal."""
-    text = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(words.split()))
+    return shown(" ".join(words.split()))
+
+
+def shown(line: str) -> str:
+    """Return a line with its indent, without any key, and with nothing that drives a terminal."""
+    text = "".join(c if c.isprintable() else "\ufffd" for c in line.expandtabs())
     for secret in sorted(_secrets(), key=len, reverse=True):
         text = text.replace(secret, "(key)")
     return text

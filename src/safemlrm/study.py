@@ -22,7 +22,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     port: int | None = None
     #: further flags of the engine, after the registry's
     flags: tuple[str, ...] = ()
-    #: what is run instead of `vllm serve` or `python3 -m sglang.launch_server`
+    #: what is run instead of `vllm serve` or `sglang serve --model-path`
     command: tuple[str, ...] = ()
     #: seconds within which it must answer; weights are downloaded in that time
     start_within: float = 3600.0

@@ -307,5 +307,5 @@ def _code(outcome: str, rows: int) -> int:
     if outcome == "stopped":
         return 130
     if outcome.startswith("given up"):
-        raise StudyError(f"{outcome}. What was stored is kept; the same command with --retry-failed goes on.")
+        raise StudyError(f"{outcome}\nWhat was stored is kept; the same command with --retry-failed goes on.")
     return 2 if rows else 0

@@ -157,7 +157,9 @@ def show_run(store: Store, run: Run, outcome: str, *, json: bool) -> dict[str, A
         as_json(document)
         return document
     words = [f"{document[name]:,} {name}" for name in ("planned", "answered", "blocked", "failed", "pending", "unread")]
-    typer.echo(f"{outcome}: {', '.join(words)}; {run.counts.done:,} asked now. Store: {store.url}")
+    # why a run was given up is the error that follows, with the end of a log in it
+    said = "given up" if outcome.startswith("given up") else outcome
+    typer.echo(f"{said}: {', '.join(words)}; {run.counts.done:,} asked now. Store: {store.url}")
     if unpublished:
         typer.echo(f"  {unpublished:,} parts of simulated replies have no score, because none was published.")
     reasons = _reasons(trials)

@@ -99,7 +99,8 @@ class Run:
             self.counts.phase, self.counts.started = "running", time.monotonic()
             collectors = [Collector(self.id, pool, writer, self._recall, work["failed"]) for _, pool in pools]
             await self._side_by_side(work, collectors, bar, writer)
-        given_up = next((why for why in [*self._unopened, *(c.stopped for c in collectors), bar.stopped] if why), None)
+        reasons = [*self._unopened, *(c.stopped for c in collectors), bar.stopped]
+        given_up = "\n".join(dict.fromkeys(why for why in reasons if why))
         enough = f"stopped early: {self._enough}" if self._enough else None
         outcome = f"given up: {given_up}" if given_up else enough or ("stopped" if self._stop else "done")
         return self._end(outcome)

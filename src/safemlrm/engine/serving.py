@@ -14,20 +14,19 @@ from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import msgspec
 
-from safemlrm import listing, weights
+from safemlrm import keys, listing, weights
+from safemlrm.engine.command import command
 from safemlrm.errors import RunStopped, StudyError, TargetError
-from safemlrm.models import ModelFacts
 from safemlrm.plugin import Call, Reach
 from safemlrm.records import Decoding, Prompt, Response
 from safemlrm.trials import Model
 
-_COMMANDS = {"vllm": ("vllm", "serve"), "sglang": ("python3", "-m", "sglang.launch_server", "--model-path")}
 #: Where a server that somebody started by hand is looked for.
 _USUAL_PORT = {"vllm": 8000, "sglang": 30000}
 _WARDEN = Path(__file__).with_name("warden.py")
@@ -54,8 +53,14 @@ def takes_turn(model: Model) -> bool:
 
 
 def check(model: Model) -> None:
-    """Raise `StudyError` where an engine is not installed: known before the first call."""
+    """Raise `StudyError` where an engine, or what weights are opened with, is not installed: known before any call."""
     if model.serve is None:
+        lacking = [name for name in ("torch", "transformers") if find_spec(name) is None]
+        if lacking and takes_turn(model):
+            raise StudyError(
+                f"target {model.label!r} is opened in this process, which needs {' and '.join(lacking)}: install it "
+                "with `pip install 'safemlrm[local]'`"
+            )
         return
     program = command(model, 0)[0]
     if shutil.which(program) is None:
@@ -86,53 +91,7 @@ async def opened(model: Model, waiting: Waiting) -> AsyncIterator[Reach]:
         _served(model, waiting) as server,
         open_target(facts, server.url, **model.protocol.params) as reach,
     ):
-        yield _watched(reach, server)
-
-
-def command(model: Model, port: int) -> list[str]:
-    """Return the command that serves a model: the registry's flags, then the study's, and no reasoning parser.
-
-    Where both give a flag, the study's holds, for engines take the last. Special tokens have no flag: every call asks
-    for them.
-    """
-    serve, serving, facts = str(model.serve), model.serving, model.facts
-    whose = weights.named(facts)
-    flags = ["--host", "127.0.0.1", "--port", str(port), *_pinned(facts)]
-    if facts.remote_code:
-        flags.append("--trust-remote-code")
-    if facts.serve.dtype != "auto":
-        flags += ["--dtype", facts.serve.dtype]
-    flags += _processing(model)
-    if serve == "vllm":
-        flags += facts.serve.flags
-    return [*(serving.command or _COMMANDS[serve]), whose, *flags, *serving.flags]
-
-
-def _processing(model: Model) -> list[str]:
-    """Return the flags for pictures and processor; vLLM takes only the tokenizer from elsewhere, SGLang the whole."""
-    facts, vllm = model.facts, model.serve == "vllm"
-    flags = list[str]()
-    if facts.serve.processor_from is not None:
-        flags += ["--tokenizer" if vllm else "--tokenizer-path", facts.serve.processor_from]
-        if vllm and _pinned(facts):
-            # vLLM would look for the model's revision in the tokenizer's repository
-            flags += ["--tokenizer-revision", "main"]
-    if facts.serve.images is not None:
-        most = _json({"image": facts.serve.images})
-        flags += ["--limit-mm-per-prompt" if vllm else "--limit-mm-data-per-request", most]
-    if model.limits:
-        flags += [weights.LIMIT_FLAGS[str(model.serve)], _json(model.limits if vllm else {"image": model.limits})]
-    return flags
-
-
-def _pinned(facts: ModelFacts) -> list[str]:
-    if facts.revision in ("", "floating", "local") or weights.folder(facts) is not None:
-        return []
-    return ["--revision", facts.revision]
-
-
-def _json(value: dict[str, Any]) -> str:
-    return msgspec.json.encode(value, order="sorted").decode()
+        yield _Watched(reach, server)
 
 
 @dataclass
@@ -143,30 +102,43 @@ class _Server:
     url: str
     process: Process | None = None
     log: Path | None = None
+    #: where the licence of its weights is accepted, where there is one
+    gate: str = ""
 
     def dead(self) -> bool:
         return self.process is not None and self.process.returncode is not None
 
     def epitaph(self, what: str) -> str:
-        if self.log is None:
-            return f"{self.name} {what}"
-        return f"{self.name} {what}. The last lines of {self.log}:\n{tail(self.log)}"
+        """Return what became of it: its own last word first, for a row is read by its beginning, then the log's end."""
+        end = tail(self.log)
+        lines = end.split("\n")
+        last = next((line for line in reversed(lines) if not line.startswith("[safemlrm]")), lines[-1]).strip()
+        gate = f"\nThe licence of its weights is accepted at {self.gate}" if self.gate else ""
+        return f"{self.name} {what}: {last or 'it said nothing'}\nThe last lines of {self.log}:\n{end}{gate}"
 
 
-def _watched(reach: Reach, server: _Server) -> Reach:
-    """Return the same target, that says so when its server is gone instead of trying again for minutes."""
+@dataclass
+class _Watched:
+    """The same target, that says so when its server is gone instead of trying again for minutes."""
 
-    async def ask(prompt: Prompt, decoding: Decoding, call: Call) -> Response:
-        if server.dead():
-            raise RunStopped(server.epitaph("died"))
+    reach: Reach
+    server: _Server
+
+    @property
+    def engine(self) -> str:
+        """What answers, and its version."""
+        return str(getattr(self.reach, "engine", ""))
+
+    async def __call__(self, prompt: Prompt, decoding: Decoding, call: Call) -> Response:
+        """Send one prompt. Raises `TargetError`, and `RunStopped` with the last lines of the log of a dead server."""
+        if self.server.dead():
+            raise RunStopped(self.server.epitaph("died"))
         try:
-            return await reach(prompt, decoding, call)
+            return await self.reach(prompt, decoding, call)
         except TargetError as error:
-            if error.kind == "connection" and await _gone(server):
-                raise RunStopped(server.epitaph("died")) from error
+            if error.kind == "connection" and await _gone(self.server):
+                raise RunStopped(self.server.epitaph("died")) from error
             raise
-
-    return ask
 
 
 async def _gone(server: _Server) -> bool:
@@ -215,9 +187,11 @@ async def _start(model: Model, name: str, port: int, waiting: Waiting) -> _Serve
             stdout=file,
             stderr=STDOUT,
             start_new_session=True,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            # a key that the engine would ask for is none that we have
+            env={key: value for key, value in os.environ.items() if key != "VLLM_API_KEY"} | {"PYTHONUNBUFFERED": "1"},
         )
-    return _Server(name, f"http://127.0.0.1:{port}/v1", process, log)
+    gate = "" if weights.folder(model.facts) else model.facts.gate
+    return _Server(name, f"http://127.0.0.1:{port}/v1", process, log, gate)
 
 
 async def _healthy(server: _Server, model: Model, waiting: Waiting) -> bool:
@@ -259,6 +233,8 @@ async def _listening(url: str) -> listing.Server | None:
     limits = aiohttp.ClientTimeout(total=5)
     try:
         async with aiohttp.ClientSession(timeout=limits) as session, session.get(f"{url}/models") as reply:
+            if reply.status in (401, 403):  # it is up, and wants a key
+                return listing.Server()
             return listing.read_listing(await reply.read()) if reply.status == 200 else None
     except (aiohttp.ClientError, TimeoutError):
         return None
@@ -289,4 +265,4 @@ def tail(log: Path | None, lines: int = _TAIL) -> str:
         # progress bars rewrite their line: of such a line the last state counts
         text = file.read().decode("utf-8", "replace").replace("\r\n", "\n")
     kept = [line.rpartition("\r")[2] or line for line in text.rstrip().split("\n")]
-    return "\n".join(kept[-lines:])
+    return "\n".join(map(keys.shown, kept[-lines:]))
