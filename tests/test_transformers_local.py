@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from PIL import Image as Pillow
 
+from safemlrm import generating
 from safemlrm.engine.bench import Options
 from safemlrm.engine.run import Run
 from safemlrm.errors import StudyError, TargetError
-from safemlrm.generating import check
 from safemlrm.models import ModelFacts
 from safemlrm.plugin import Call, Weights
 from safemlrm.records import Decoding, Image, Prompt, Response, Turn, user
@@ -296,7 +296,11 @@ def test_a_reply_says_who_wrote_it_and_how(saved: Callable[[str], Path]) -> None
     reply = ask(saved("qwen2.5-vl"), prompts()[:1], batch_size=3)[0]
     assert reply.model is not None
     assert reply.model.startswith(str(saved("qwen2.5-vl")))
-    assert all(word in reply.model for word in ("float32", "cpu", "transformers 5", "batch 3"))
+    assert all(word in reply.model for word in ("float32", "cpu", "transformers 5", "batch 1 of 3"))
+    assert "longest_edge 3136, shortest_edge 784" in reply.model
+    assert {reply.model.rpartition(", ")[2] for reply in ask(saved("qwen2.5-vl"), prompts()) if reply.model} == {
+        "batch 8 of 8"
+    }
 
 
 def test_text_alone_and_several_turns_are_asked_too(saved: Callable[[str], Path]) -> None:
@@ -331,6 +335,33 @@ def test_limits_of_the_image_processor_are_kept_and_unknown_ones_refused(saved: 
         ask(saved("llava-next"), [user("[q]")], max_pixels=784)
 
 
+def test_the_registrys_limits_hold_where_the_study_gives_none(saved: Callable[[str], Path], tmp_path: Path) -> None:
+    where = saved("qwen2-vl")
+    (tmp_path / "models.toml").write_text(
+        f'[models.tune]\nhub = "{where}"\nbase = "base"\n'
+        "serve = {processor = {min_pixels = 784, max_pixels = 784}}\n"
+        f'[models.base]\nhub = "{where}"\n'
+    )
+
+    def planned(**options: Any) -> Any:
+        targets = [{"model": f"transformers_local:{name}", "options": options} for name in ("tune", "base")]
+        return resolve(convert({"targets": targets, "data": [{"dataset": "specimen"}]}, "t"), beside=tmp_path)
+
+    plan = planned()
+    assert [model.limits for model in plan.models] == [{"min_pixels": 784, "max_pixels": 784}] * 2
+    assert not any("differ in more" in warning for warning in plan.warnings)
+    assert planned(max_pixels=1568).models[0].limits == {"min_pixels": 784}
+
+    async def tokens(model: Any) -> int | None:
+        facts = msgspec.structs.replace(model.facts, served=None)
+        async with transformers_local(facts, None, dtype="float32", device="cpu") as reach:
+            return (await reach(user(picture(1, 90), "[q]"), GREEDY, Call())).tokens_in
+
+    own = ask(where, [user(picture(1, 90), "[q]")])[0].tokens_in or 0
+    for model in plan.models:
+        assert (asyncio.run(tokens(model)) or 0) < own
+
+
 def test_settings_that_nothing_reads_are_failures(saved: Callable[[str], Path]) -> None:
     with pytest.raises(TargetError, match="no setting guided_json, presence_penalty"):
         ask(saved("qwen2-vl"), [user("[q]")], Decoding(presence_penalty=1.0, extra={"guided_json": {}}))
@@ -359,7 +390,7 @@ def test_a_side_of_a_switchable_model_reaches_the_chat_template() -> None:
     }
     decoding = resolve(convert(document, "test")).models[0].decoding
     assert decoding.extra["chat_template_kwargs"] == {"enable_thinking": False}
-    check(decoding)
+    generating.check(decoding)
 
 
 def test_one_prompt_that_cannot_be_asked_spoils_no_other(saved: Callable[[str], Path]) -> None:
@@ -373,6 +404,69 @@ def test_one_prompt_that_cannot_be_asked_spoils_no_other(saved: Callable[[str], 
     first, second, third = asyncio.run(go())
     assert isinstance(first, Response) and isinstance(second, Response)
     assert isinstance(third, TargetError)
+
+
+def test_what_does_not_fit_into_memory_is_a_failure_and_what_fits_alone_a_reply(
+    saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, in_folder: Path
+) -> None:
+    import torch
+    from transformers import Qwen2VLForConditionalGeneration as Real
+
+    generate = Real.generate
+
+    def narrow(self: Any, **inputs: Any) -> Any:
+        if len(inputs["input_ids"]) > 1 or inputs["input_ids"].shape[1] > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return generate(self, **inputs)
+
+    monkeypatch.setattr(Real, "generate", narrow)
+    document: dict[str, Any] = {
+        "targets": [{"model": f"transformers_local:{saved('qwen2-vl')}", "options": {"dtype": "float32"}}],
+        "data": [{"dataset": 'specimen(like="figstep_safebench")', "attacks": ["none", "figstep"]}],
+        "judges": ["specimen"],
+        "decoding": {"max_tokens": 2, "temperature": 0.0},
+        "limit": 2,
+    }
+    with open_store("s.db", create=True) as store:
+        run = Run(resolve(convert(document, "t")), store, Options(judging=False))
+        assert asyncio.run(run.go()) == "done"
+        found = frames.trials(store, [run.id]).select("condition", "state", "failure").unique().sort("condition").rows()
+    assert found == [("figstep", "failed", "target:out_of_memory"), ("text", "answered", None)]
+
+
+def test_a_mistake_in_a_models_own_code_fails_its_call_and_not_the_run(
+    saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import Qwen2VLForConditionalGeneration as Real
+
+    monkeypatch.setattr(Real, "generate", lambda self, **inputs: self.no_such_thing)
+    with pytest.raises(TargetError, match=r"AttributeError: .*no_such_thing") as caught:
+        ask(saved("qwen2-vl"), [user("[q]")])
+    assert caught.value.kind == "request"
+
+
+def test_a_chat_template_that_drops_a_turn_is_a_failure_and_not_another_prompt(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "deaf"
+    shutil.copytree(saved("qwen2-vl"), folder)
+    deaf = _template("qwen").replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
+    (folder / "chat_template.jinja").write_text(deaf)
+    assert ask(folder, [user("[q]")])[0].text
+    with pytest.raises(TargetError, match="does not write the system turn as it was given"):
+        ask(folder, [Prompt((Turn("system", ("one",)), Turn("user", ("two",))))])
+
+
+def test_padding_behind_a_stop_string_is_not_counted(saved: Callable[[str], Path]) -> None:
+    async def go() -> generating.Written:
+        async with transformers_local(ModelFacts(name=str(saved("qwen2-vl"))), None, dtype="float32") as reach:
+            weights = reach.weights  # type: ignore[attr-defined]
+            ids = weights.processor.tokenizer.convert_tokens_to_ids(["one", "two", "three", "<pad>", "<pad>"])
+            return generating._written(ids, 7, 4, weights, Decoding(stop=("three",)))
+
+    assert asyncio.run(go()) == generating.Written("one two ", "stop string", 7, 3, 4)
 
 
 def test_a_folder_without_weights_is_said_before_the_first_call(tmp_path: Path) -> None:

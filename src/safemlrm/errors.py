@@ -50,7 +50,7 @@ class TargetError(SafeMLRMError):
     """One call to a model gave no reply.
 
     `kind` is one word (`timeout`, `connection`, `auth`, `rate_limit`, `server`, `request`, `broken_off`,
-    `not_json`, `too_large`, `empty_choices`, `several_choices`, `tool_call`, `not_text`, `missing`);
+    `not_json`, `too_large`, `empty_choices`, `several_choices`, `tool_call`, `not_text`, `out_of_memory`, `missing`);
     `retryable` says whether the same call may succeed later; `retry_after` is the server's own wish in
     seconds, where it gave one.
     """

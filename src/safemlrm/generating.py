@@ -22,6 +22,8 @@ class Written(NamedTuple):
     stop: str
     tokens_in: int
     tokens_out: int
+    #: how many prompts were generated in one batch
+    together: int
 
 
 def check(decoding: Decoding) -> None:
@@ -60,14 +62,24 @@ def generate(weights: Weights, prompts: list[Prompt], decoding: Decoding) -> lis
             torch.manual_seed(decoding.seed)
         with torch.inference_mode():
             written = model.generate(**inputs, **_settings(decoding, processor))
-    except (ValueError, IndexError, TypeError, TemplateError, RuntimeError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise TargetError("request", f"{type(error).__name__}: {said}") from error
-    width = inputs["input_ids"].shape[1]
-    return [
-        _written(row[width:].tolist(), int(mask.sum()), model, processor, decoding)
-        for row, mask in zip(written, inputs["attention_mask"], strict=True)
-    ]
+    except (ValueError, LookupError, TypeError, OSError, TemplateError, RuntimeError, MemoryError) as error:
+        failed = _failed(error)
+    else:
+        width = inputs["input_ids"].shape[1]
+        return [
+            _written(row[width:].tolist(), int(mask.sum()), len(prompts), weights, decoding)
+            for row, mask in zip(written, inputs["attention_mask"], strict=True)
+        ]
+    # outside of the clause: there the error would hold on to every tensor of the call that failed
+    raise failed
+
+
+def _failed(error: BaseException) -> TargetError:
+    import torch
+
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in said
+    return TargetError("out_of_memory" if full else "request", said)
 
 
 def _settings(decoding: Decoding, processor: Any) -> dict[str, Any]:
@@ -98,10 +110,17 @@ def _inputs(processor: Any, prompts: list[Prompt], decoding: Decoding) -> Any:
 
 
 def rendered(processor: Any, prompt: Prompt, kwargs: dict[str, Any]) -> str:
-    """Return the prompt as the model's own chat template writes it, open for its reply or begun by the prefill."""
+    """Return the prompt as the model's own chat template writes it, open for its reply or begun by the prefill.
+
+    Raises `TargetError` for a template that leaves out or rewrites what was to be said; of the model's own earlier
+    turns, templates of reasoning models leave the thinking out, as their authors mean it.
+    """
     written: str = processor.apply_chat_template(
         [_message(turn) for turn in prompt.turns], tokenize=False, add_generation_prompt=True, **kwargs
     )
+    for turn in prompt.turns:
+        if turn.role != "assistant" and any(isinstance(p, str) and p.strip() not in written for p in turn.content):
+            raise TargetError("request", f"the chat template does not write the {turn.role} turn as it was given")
     return written + (prompt.prefill or "")
 
 
@@ -110,17 +129,20 @@ def _message(turn: Turn) -> dict[str, Any]:
     return {"role": turn.role, "content": pieces}
 
 
-def _written(ids: list[int], tokens_in: int, model: Any, processor: Any, decoding: Decoding) -> Written:
+def _written(ids: list[int], tokens_in: int, together: int, weights: Weights, decoding: Decoding) -> Written:
     """Cut generated ids at the first one that ends a reply; special tokens before it are the model's text."""
+    model, tokenizer = weights.model, weights.processor.tokenizer
     ends = model.generation_config.eos_token_id
-    ends = set(ends if isinstance(ends, list) else [ends]) | {processor.tokenizer.eos_token_id}
+    ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
     place = next((place for place, token in enumerate(ids) if token in ends), None)
-    kept = ids[:place]
-    text: str = processor.tokenizer.decode(kept, skip_special_tokens=False)
+    text: str = tokenizer.decode(ids[:place], skip_special_tokens=False)
     if place is not None:
-        return Written(text, "eos", tokens_in, len(kept))
+        return Written(text, "eos", tokens_in, place, together)
     stopped = next((stop for stop in decoding.stop if stop in text), None)
     if stopped is not None:
-        # servers do not give the stop string back, so that the same reply reads the same on every engine
-        return Written(text.partition(stopped)[0], "stop string", tokens_in, len(kept))
-    return Written(text, "length", tokens_in, len(kept))
+        # servers do not give the stop string back, so that the same reply reads the same on every engine; what
+        # follows it is padding, while others of the batch went on
+        while ids and ids[-1] == tokenizer.pad_token_id:
+            ids = ids[:-1]
+        return Written(text.partition(stopped)[0], "stop string", tokens_in, len(ids), together)
+    return Written(text, "length", tokens_in, len(ids), together)

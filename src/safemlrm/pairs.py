@@ -77,14 +77,14 @@ def on_one_engine(models: Sequence[Model]) -> tuple[list[Model], list[str]]:
 
 
 def with_alike_limits(models: Sequence[Model]) -> list[Model]:
-    """Give a base that is served the image-processor limits of the models tuned from it, where these agree.
+    """Give a base that is opened here the image-processor limits of the models tuned from it, where these agree.
 
     Otherwise it keeps its own, and `differences` tells of each pair that differs.
     """
     found = list[Model]()
     for model in models:
-        wanted = [pair.derived.limits for pair in pairs(models) if pair.base is model and pair.derived.serve]
-        if model.serve and wanted and not model.facts.serve.processor and all(w == wanted[0] for w in wanted):
+        wanted = [pair.derived.limits for pair in pairs(models) if pair.base is model and pair.derived.opened_here]
+        if model.opened_here and wanted and not model.facts.serve.processor and all(w == wanted[0] for w in wanted):
             serve = msgspec.structs.replace(model.facts.serve, processor=wanted[0])
             model = replace(model, facts=msgspec.structs.replace(model.facts, serve=serve))
         found.append(model)

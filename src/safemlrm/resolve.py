@@ -63,8 +63,7 @@ def resolve(study: Study, *, data: Path | None = None, beside: Path | None = Non
                 f"{model.label} is not in the registry: it is assumed to show all of its thinking, and its format is "
                 "told from each reply (auto); a models.toml beside the study can say more"
             )
-        opened_here = model.serve is not None or (model.protocol and model.protocol.plugin.holds == "weights")
-        if model.facts.gate and opened_here and not weights.folder(model.facts):
+        if model.facts.gate and model.opened_here and not weights.folder(model.facts):
             warnings.append(
                 f"the weights of {model.label} are given out after its licence is accepted: {model.facts.gate}"
             )

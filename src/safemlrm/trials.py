@@ -43,10 +43,20 @@ class Model:
         return weights.counted_flags(self.serving.flags) if self.serve else []
 
     @property
+    def opened_here(self) -> bool:
+        """Whether the weights are opened for this study: by a server that is started for them, or in this process."""
+        return self.serve is not None or (self.protocol is not None and self.protocol.plugin.holds == "weights")
+
+    @property
     def limits(self) -> dict[str, Any]:
-        """The registry's image-processor limits that its server is started with; the study's own flag replaces them."""
-        own = {flag.partition("=")[0] for flag in self.serving.flags}
-        return self.facts.serve.processor if self.serve and weights.LIMIT_FLAGS[self.serve] not in own else {}
+        """The registry's image-processor limits that the model is opened with; the study's own replace them."""
+        known = self.facts.serve.processor
+        if self.serve:
+            own = {flag.partition("=")[0] for flag in self.serving.flags}
+            return known if weights.LIMIT_FLAGS[self.serve] not in own else {}
+        if self.protocol is None or not self.opened_here:
+            return {}
+        return {name: value for name, value in known.items() if self.protocol.params.get(name) is None}
 
     def identity(self) -> dict[str, Any]:
         """Return what the trial's id takes from the model: its weights, never where it is served."""

@@ -25,7 +25,7 @@ from safemlrm.engine.collect import Collector, adaptive, planned_rows
 from safemlrm.engine.counts import Counts
 from safemlrm.engine.judge import Bar, Subject
 from safemlrm.engine.probed import shortcomings
-from safemlrm.engine.serving import Waiting, check, opened, takes_turn
+from safemlrm.engine.serving import Waiting, check, opened
 from safemlrm.errors import RunStopped, StudyError
 from safemlrm.plugin import Reach
 from safemlrm.records import Response
@@ -162,7 +162,7 @@ class Run:
                     f"target {model.label!r} has no address: write {model.label}@http://HOST:PORT/v1, or "
                     f"specimen:{model.label} for a simulated one"
                 )
-            if takes_turn(model):
+            if model.opened_here:  # it needs the machine's memory for itself
                 check(model)
                 self._turns.add(model.label)
                 continue

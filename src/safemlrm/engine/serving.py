@@ -46,17 +46,11 @@ class Waiting:
     logs: Path
 
 
-def takes_turn(model: Model) -> bool:
-    """Tell whether a model is opened only when its turn comes: it needs the machine's memory for itself."""
-    held = model.protocol is not None and model.protocol.plugin.holds == "weights"
-    return model.serve is not None or held
-
-
 def check(model: Model) -> None:
     """Raise `StudyError` where an engine, or what weights are opened with, is not installed: known before any call."""
     if model.serve is None:
         lacking = [name for name in ("torch", "transformers") if find_spec(name) is None]
-        if lacking and takes_turn(model):
+        if lacking and model.opened_here:
             raise StudyError(
                 f"target {model.label!r} is opened in this process, which needs {' and '.join(lacking)}: install it "
                 "with `pip install 'safemlrm[local]'`"
@@ -81,7 +75,7 @@ async def opened(model: Model, waiting: Waiting) -> AsyncIterator[Reach]:
         raise StudyError(f"target {model.label!r} has no protocol")
     open_target = model.protocol.plugin.function
     if model.serve is None:
-        waiting.tell(f"opening {model.label}" if takes_turn(model) else "running")
+        waiting.tell(f"opening {model.label}" if model.opened_here else "running")
         async with open_target(model.facts, model.url, **model.protocol.params) as reach:
             waiting.tell("running")
             yield reach

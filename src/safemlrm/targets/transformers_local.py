@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
-from safemlrm import generating, weights
-from safemlrm.errors import StudyError
+from safemlrm import generating, keys, weights
+from safemlrm.errors import StudyError, TargetError
 from safemlrm.models import ModelFacts
 from safemlrm.plugin import Call, Reach, Weights, target
 from safemlrm.records import Decoding, Prompt, Response
@@ -23,7 +23,7 @@ Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 
 
 @target(
-    version="1",
+    version="2",
     title="Weights in this process (transformers)",
     holds="weights",
     counted=("dtype", "batch_size", "min_pixels", "max_pixels", "attention"),
@@ -45,9 +45,10 @@ async def transformers_local(
     `dtype` "auto" is the registry's, else the one the weights were saved in; `device` "auto" is the first
     accelerator, else the processor. `batch_size` calls are generated together, padded on the left. `min_pixels`
     and `max_pixels` bound each picture's area before it is cut into patches, where the image processor has such
-    limits. `attention` names the implementation (`eager`, `sdpa`, `flash_attention_2`). In float32 a batch writes
-    what single calls write; in bfloat16 it does not, so all but `device` belong to a trial's id.
-    Raises `StudyError` when transformers is not installed or the weights cannot be opened.
+    limits; where they are not given, the registry's hold. `attention` names the implementation (`eager`, `sdpa`,
+    `flash_attention_2`). In float32 a batch writes what single calls write; in bfloat16 it does not, so all but
+    `device` belong to a trial's id. Raises `StudyError` when transformers is not installed or the weights cannot
+    be opened.
     """
     if url is not None:
         raise StudyError(f"transformers_local:{model.name} runs in this process and has no URL: drop @{url}")
@@ -113,13 +114,23 @@ def _load(opening: _Opening) -> _Loaded:
         raise StudyError(
             f"the weights {opening.name!r} cannot be opened: {' '.join(str(error).split())}{gate}"
         ) from error
+    if getattr(processor, "tokenizer", None) is None:
+        raise StudyError(f"the weights {opening.name!r} come with no processor for pictures and text")
     processor.tokenizer.padding_side = "left"
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
     _check_limits(processor, limits, opening.name)
     kind = str(model.dtype).removeprefix("torch.")
-    said = f"{opening.name} ({kind}, {device}, transformers {transformers.__version__}, torch {torch.__version__})"
+    versions = f"transformers {transformers.__version__}, torch {torch.__version__}"
+    said = f"{opening.name} ({kind}, {device}, {_sizes(processor)}{versions})"
     return _Loaded(Weights(model, processor), said)
+
+
+def _sizes(processor: Any) -> str:
+    """Return to what pictures are resized, as the opened image processor says it."""
+    size = getattr(getattr(processor, "image_processor", None), "size", None)
+    given = {name: value for name, value in dict(size or {}).items() if value is not None}
+    return "".join(f"{name} {value}, " for name, value in sorted(given.items()))
 
 
 def _first_device(torch: Any) -> str:
@@ -128,20 +139,20 @@ def _first_device(torch: Any) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _limits(opening: _Opening) -> dict[str, int]:
+def _limits(opening: _Opening) -> dict[str, Any]:
+    """Return the study's limits of the image processor over the registry's."""
     given = {"min_pixels": opening.min_pixels, "max_pixels": opening.max_pixels}
-    return {name: value for name, value in given.items() if value is not None}
+    return opening.facts.serve.processor | {name: value for name, value in given.items() if value is not None}
 
 
-def _check_limits(processor: Any, limits: dict[str, int], name: str) -> None:
+def _check_limits(processor: Any, limits: dict[str, Any], name: str) -> None:
     """Refuse a limit that the image processor does not have: a setting that nothing reads is a mistake."""
     image = getattr(processor, "image_processor", None)
     size = getattr(image, "size", None)
+    edges = size if isinstance(size, dict) else vars(size or object)
     for limit, value in limits.items():
-        edge = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}[limit]
-        edges = size if isinstance(size, dict) else vars(size or object)
-        held = getattr(image, limit, None), edges.get(edge)
-        if value not in held:
+        edge = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}.get(limit, limit)
+        if value not in (getattr(image, limit, None), edges.get(edge)):
             raise StudyError(f"the image processor of {name!r} has no limit {limit}: leave it out")
 
 
@@ -159,7 +170,7 @@ class _Local:
 
     def __init__(self, loaded: _Loaded, facts: ModelFacts, batch_size: int) -> None:
         self.weights: Weights = loaded.weights
-        self._said = f"{loaded.described}, batch {batch_size}"
+        self._said = loaded.described
         self._facts = facts
         self._size = batch_size
         self._queue: asyncio.Queue[_Asked] = asyncio.Queue()
@@ -181,7 +192,7 @@ class _Local:
             stop_detail=written.stop,
             tokens_in=written.tokens_in,
             tokens_out=written.tokens_out,
-            model=self._said,
+            model=f"{self._said}, batch {written.together} of {self._size}",
             visibility=self._facts.visibility,
             seconds=time.perf_counter() - started,
         )
@@ -205,27 +216,38 @@ class _Local:
 
     async def _answer(self, batch: list[_Asked]) -> None:
         """Generate a batch and hand out its replies; where it fails, each call alone, so that one spoils no other."""
-        prompts = [asked.prompt for asked in batch]
+        prompts, failed = [asked.prompt for asked in batch], None
+        written: list[generating.Written] = []
         try:
             written = await asyncio.to_thread(generating.generate, self.weights, prompts, batch[0].decoding)
-        except Exception as error:  # noqa: BLE001  handed to the calls that wait for it
-            for asked in batch:
-                if len(batch) > 1:
-                    await self._answer([asked])
-                elif not asked.done.done():
-                    asked.done.set_exception(error)
+        except TargetError as error:
+            failed = error
+        except Exception as error:  # noqa: BLE001  a mistake of the model's own code fails its call, not this loop
+            failed = TargetError("request", keys.named(error))
+        if failed is None:
+            for asked, reply in zip(batch, written, strict=True):
+                if not asked.done.done():
+                    asked.done.set_result(reply)
             return
-        for asked, reply in zip(batch, written, strict=True):
-            if not asked.done.done():
-                asked.done.set_result(reply)
+        _give_back()
+        for asked in batch:
+            if len(batch) > 1:
+                await self._answer([asked])
+            elif not asked.done.done():
+                asked.done.set_exception(failed)
 
     def forget(self) -> None:
         """Give the machine's memory back for the model whose turn is next."""
-        import gc
-
-        import torch
-
         self.weights = Weights(None, None)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _give_back()
+
+
+def _give_back() -> None:
+    """Return memory that nothing holds on to."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
