@@ -303,6 +303,13 @@ def test_a_reply_says_who_wrote_it_and_how(saved: Callable[[str], Path]) -> None
     }
 
 
+def test_calls_with_and_without_pictures_in_turn_fill_batches_of_each(saved: Callable[[str], Path]) -> None:
+    mixed = [prompt for pictured in prompts()[:4] for prompt in (pictured, user("[q] one"))]
+    replies = ask(saved("qwen2-vl"), mixed, batch_size=4)
+    assert {(reply.model or "").rpartition(", ")[2] for reply in replies} == {"batch 4 of 4"}
+    assert [r.text for r in replies] == [r.text for r in ask(saved("qwen2-vl"), mixed, batch_size=1)]
+
+
 def test_text_alone_and_several_turns_are_asked_too(saved: Callable[[str], Path]) -> None:
     turns = (Turn("system", ("one",)), Turn("user", ("two",)), Turn("assistant", ("three",)), Turn("user", ("four",)))
     replies = ask(saved("qwen2-vl"), [Prompt(turns), user("[q]"), *prompts()[:2]])

@@ -19,6 +19,9 @@ from safemlrm.records import Decoding, Prompt, Response
 #: Seconds for which a batch that is not full waits for further calls.
 _GATHER = 0.01
 
+#: Where an image processor keeps the limits of a picture's area.
+_EDGES = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}
+
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 
 
@@ -96,12 +99,11 @@ def _load(opening: _Opening) -> _Loaded:
     if facts.revision not in ("", "floating", "local") and weights.folder(facts) is None:
         source["revision"] = facts.revision
     device = opening.device if opening.device != "auto" else _first_device(torch)
-    limits = _limits(opening)
     transformers.utils.logging.disable_progress_bar()
     try:
         theirs = facts.serve.processor_from
         whose = (theirs, {"trust_remote_code": facts.remote_code}) if theirs else (opening.name, source)
-        processor = transformers.AutoProcessor.from_pretrained(whose[0], **whose[1], **limits)
+        processor = transformers.AutoProcessor.from_pretrained(whose[0], **whose[1])
         model = transformers.AutoModelForImageTextToText.from_pretrained(
             opening.name,
             dtype=opening.dtype if opening.dtype == "auto" else getattr(torch, opening.dtype),
@@ -114,12 +116,12 @@ def _load(opening: _Opening) -> _Loaded:
         raise StudyError(
             f"the weights {opening.name!r} cannot be opened: {' '.join(str(error).split())}{gate}"
         ) from error
-    if getattr(processor, "tokenizer", None) is None:
+    if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
         raise StudyError(f"the weights {opening.name!r} come with no processor for pictures and text")
     processor.tokenizer.padding_side = "left"
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    _check_limits(processor, limits, opening.name)
+    _limit(processor.image_processor, _limits(opening), opening.name)
     kind = str(model.dtype).removeprefix("torch.")
     versions = f"transformers {transformers.__version__}, torch {torch.__version__}"
     said = f"{opening.name} ({kind}, {device}, {_sizes(processor)}{versions})"
@@ -128,7 +130,7 @@ def _load(opening: _Opening) -> _Loaded:
 
 def _sizes(processor: Any) -> str:
     """Return to what pictures are resized, as the opened image processor says it."""
-    size = getattr(getattr(processor, "image_processor", None), "size", None)
+    size = getattr(processor.image_processor, "size", None)
     given = {name: value for name, value in dict(size or {}).items() if value is not None}
     return "".join(f"{name} {value}, " for name, value in sorted(given.items()))
 
@@ -145,18 +147,22 @@ def _limits(opening: _Opening) -> dict[str, Any]:
     return opening.facts.serve.processor | {name: value for name, value in given.items() if value is not None}
 
 
-def _check_limits(processor: Any, limits: dict[str, Any], name: str) -> None:
-    """Refuse a limit that the image processor does not have: a setting that nothing reads is a mistake."""
-    image = getattr(processor, "image_processor", None)
-    size = getattr(image, "size", None)
-    edges = size if isinstance(size, dict) else vars(size or object)
+def _limit(image: Any, limits: dict[str, Any], name: str) -> None:
+    """Set the image processor's limits. Raises `StudyError` for one that it does not have: nothing would read it."""
+    size = dict(getattr(image, "size", None) or {})
+    takes = getattr(getattr(image, "valid_kwargs", None), "__annotations__", {})
     for limit, value in limits.items():
-        edge = {"min_pixels": "shortest_edge", "max_pixels": "longest_edge"}.get(limit, limit)
-        if value not in (getattr(image, limit, None), edges.get(edge)):
+        edge = _EDGES.get(limit)
+        if edge in size and limit in takes:  # else an edge is an edge, and no area
+            size[edge] = value
+            image.size = type(image.size)(**size)
+        elif hasattr(image, limit):
+            setattr(image, limit, value)
+        else:
             raise StudyError(f"the image processor of {name!r} has no limit {limit}: leave it out")
 
 
-@dataclass
+@dataclass(eq=False)
 class _Asked:
     """One call that waits for its batch."""
 
@@ -198,21 +204,24 @@ class _Local:
         )
 
     async def work(self) -> None:
-        """Take calls from the queue for ever, as many at once as go together."""
-        kept: _Asked | None = None
+        """Take calls for ever, as many at once as go together; a study asks with and without pictures in turn."""
+        waiting: list[_Asked] = []
         while True:
-            batch = [kept or await self._queue.get()]
-            kept = None
-            while len(batch) < self._size and kept is None:
+            if not waiting:
+                waiting.append(await self._queue.get())
+            first = waiting[0]
+            while len(batch := self._together(first, waiting)) < self._size:
                 try:
-                    further = await asyncio.wait_for(self._queue.get(), _GATHER)
+                    waiting.append(await asyncio.wait_for(self._queue.get(), _GATHER))
                 except TimeoutError:
                     break
-                if generating.together(batch[0].prompt, batch[0].decoding, further.prompt, further.decoding):
-                    batch.append(further)
-                else:
-                    kept = further
+            waiting = [asked for asked in waiting if asked not in batch]
             await self._answer(batch)
+
+    def _together(self, first: _Asked, waiting: list[_Asked]) -> list[_Asked]:
+        """Return those that can be generated with the one that waited longest."""
+        one, its = first.prompt, first.decoding
+        return [a for a in waiting if generating.together(one, its, a.prompt, a.decoding)][: self._size]
 
     async def _answer(self, batch: list[_Asked]) -> None:
         """Generate a batch and hand out its replies; where it fails, each call alone, so that one spoils no other."""
