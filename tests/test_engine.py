@@ -270,6 +270,22 @@ def test_a_plugins_mistake_is_a_row_and_not_the_end(store: Store, server: ChatSe
     assert states == [("broken", "failed", "attack:ZeroDivisionError", 2), ("text", "answered", None, 2)]
 
 
+def test_a_mistake_in_a_target_is_the_targets_and_not_the_defenses(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "clumsy.py").write_text(
+        '"""Clumsy: a target that trips over every reply."""\n'
+        "from contextlib import asynccontextmanager\nfrom safemlrm.plugin import target\n"
+        '@target(version="1", title="Clumsy")\n@asynccontextmanager\n'
+        "async def clumsy(model, url):\n"
+        '    """Trip."""\n'
+        "    async def reach(prompt, decoding, call):\n        return {}['choices']\n\n    yield reach\n"
+    )
+    document = {"targets": ["clumsy:m"], "data": [{"dataset": "specimen"}], "judges": ["specimen"], "limit": 1}
+    plan = resolve(convert(document, "test"), beside=tmp_path)
+    asyncio.run(Run(plan, store, Options(judging=False)).go())
+    assert frames.trials(store)["failure"].to_list() == ["target:KeyError"]
+
+
 def test_a_target_without_an_address_is_refused_before_any_call(store: Store, server: ChatServer) -> None:
     with pytest.raises(StudyError, match=r"target 'r1-onevision-7b' has no address"):
         carry_out(store, server, targets=["r1-onevision-7b"])

@@ -150,12 +150,55 @@ def test_switches_of_a_chat_template_are_refused_where_nothing_reads_them() -> N
         ask(reply(said("[a]")), decoding=Decoding(extra={"chat_template_kwargs": {"enable_thinking": False}}))
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "temperature", "max_retries", "system_message", "cache"])
+def test_a_setting_with_a_place_of_its_own_or_that_changes_what_is_stored_is_refused(name: str) -> None:
+    with pytest.raises(TargetError, match=f"no setting {name}"):
+        ask(reply(said("[a]")), decoding=Decoding(extra={name: 1}))
+
+
+def _several() -> Any:
+    output = reply(said("[a]"))
+    return output.model_copy(update={"choices": output.choices * 2})
+
+
+def _calling() -> Any:
+    from inspect_ai.tool import ToolCall
+
+    output = reply(said("[a]"))
+    output.choices[0].message.tool_calls = [ToolCall(id="1", function="f", arguments={})]
+    return output
+
+
+def _drawn() -> Any:
+    from inspect_ai.model import ContentImage
+
+    return reply(said("[a]"), ContentImage(image="data:image/png;base64,"))
+
+
+@pytest.mark.parametrize(
+    ("output", "kind"), [(_several, "several_choices"), (_calling, "tool_call"), (_drawn, "not_text")]
+)
+def test_what_is_no_single_text_is_a_failure(output: Callable[[], Any], kind: str) -> None:
+    with pytest.raises(TargetError) as caught:
+        ask(output())
+    assert caught.value.kind == kind
+
+
 def test_an_error_of_a_provider_is_a_failure_and_not_a_reply() -> None:
     def broken() -> Any:
         raise RuntimeError("overloaded")
 
     with pytest.raises(TargetError, match="RuntimeError: overloaded"):
         ask(broken)
+
+
+def test_a_package_of_a_vendor_that_is_missing_is_said_with_its_pip_install() -> None:
+    async def go() -> None:
+        async with inspect_provider(ModelFacts(name="groq/model"), None):
+            pass
+
+    with pytest.raises(StudyError, match=r"cannot open 'groq/model': .*Install with: pip install groq$"):
+        asyncio.run(go())
 
 
 def test_a_model_that_inspect_does_not_know_is_said_before_the_first_call() -> None:

@@ -184,8 +184,10 @@ async def _is_the_model(probe: _Probe) -> Answer:
 
 
 async def _counts_tokens(probe: _Probe) -> Answer:
-    counted = [reply for reply in probe.replies if reply.tokens_in is not None and reply.tokens_out is not None]
-    return ("yes" if probe.replies and len(counted) == len(probe.replies) else "no"), ""
+    if not probe.replies:
+        return "unclear", "no reply came"
+    counted = all(reply.tokens_in is not None and reply.tokens_out is not None for reply in probe.replies)
+    return ("yes" if counted else "no"), ""
 
 
 #: Name of a finding -> the question; the last two read what the others' replies said.

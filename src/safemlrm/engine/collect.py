@@ -95,12 +95,16 @@ class Collector:
         most = arm.model.decoding.max_tokens
 
         async def ask(defended: Prompt) -> Response:
+            nonlocal step
             frozen, key, written = self._freeze(defended)
             if written:  # before the call: a reply is never on disk without what it replies to
                 self.writer.post(written)
             sent.append(key)
             decoding = msgspec.structs.replace(arm.model.decoding, seed=_seed(trial), max_tokens=most)
-            return await self.pool.ask(frozen, decoding, _call(trial), Receipt(self.run, trial.id), rows)
+            step = "target"
+            reply = await self.pool.ask(frozen, decoding, _call(trial), Receipt(self.run, trial.id), rows)
+            step = "defense"
+            return reply
 
         async def turn(asked: Prompt, limit: int | None) -> Response:
             nonlocal most

@@ -21,6 +21,12 @@ from safemlrm.records import Decoding, Image, Prompt, Response, Turn, Visibility
 _CONTINUE = ("anthropic", "vllm", "sglang", "mockllm")
 #: Providers whose servers render a chat template, and so take its switches (`chat_template_kwargs`).
 _TEMPLATES = ("vllm", "sglang", "openai-api")
+#: Settings of inspect_ai that a decoding's `extra` may not hold: they have a place of their own, are our engine's
+#: business, or would let something else be sent, or somebody else answer, than what is stored.
+_NOT_EXTRA = {
+    *("max_tokens", "temperature", "top_p", "top_k", "presence_penalty", "seed", "stop_seqs"),
+    *("max_retries", "max_connections", "num_choices", "best_of", "cache", "system_message", "fallback_models"),
+}
 #: What the vendors' packages raise when a call fails; read when it happens, for only one of them is installed.
 _RAISED = (
     ("openai", "OpenAIError"),
@@ -34,7 +40,7 @@ _RAISED = (
 )
 
 
-@target(version="1", title="A provider of inspect_ai", counted=("args",))
+@target(version="2", title="A provider of inspect_ai", counted=("args",))
 @asynccontextmanager
 async def inspect_provider(
     model: ModelFacts, url: str | None, *, args: dict[str, Any] | None = None
@@ -50,6 +56,7 @@ async def inspect_provider(
     try:
         from inspect_ai._util.error import PrerequisiteError
         from inspect_ai.model import get_model
+        from rich.markup import render
     except ImportError as error:
         raise StudyError(
             f"inspect_provider needs {error.name}: install it with `pip install 'safemlrm[inspect]'`"
@@ -57,7 +64,10 @@ async def inspect_provider(
     name = model.served or model.name
     try:
         opened = get_model(name, base_url=url, memoize=False, **(args or {}))
-    except (PrerequisiteError, ValueError, ImportError) as error:
+    except PrerequisiteError as error:
+        said = render(str(error)).plain.removeprefix("ERROR: ")
+        raise StudyError(f"inspect_ai cannot open {name!r}: {keys.plain(said)}") from error
+    except (ValueError, ImportError) as error:
         raise StudyError(f"inspect_ai cannot open {name!r}: {_plain(error)}") from error
     asked = name.partition("/")[2]
 
@@ -110,7 +120,7 @@ def _config(decoding: Decoding, provider: str) -> Any:
     if provider in _TEMPLATES and "chat_template_kwargs" in extra:
         switches = {"chat_template_kwargs": extra.pop("chat_template_kwargs")}
         extra["extra_body"] = extra.get("extra_body", {}) | switches
-    unknown = set(extra) - set(GenerateConfig.model_fields)
+    unknown = set(extra) - (set(GenerateConfig.model_fields) - _NOT_EXTRA)
     if decoding.repetition_penalty is not None:
         unknown.add("repetition_penalty")
     if unknown:
@@ -127,7 +137,14 @@ def _config(decoding: Decoding, provider: str) -> Any:
 def _response(output: Any, asked: str, visibility: Visibility, seconds: float) -> Response:
     if output.error or not output.choices:
         raise TargetError("empty_choices", f"the reply has no choices: {_plain(output.error or 'nothing was said')}")
+    if len(output.choices) > 1:
+        raise TargetError("several_choices", f"one reply was asked for, and {len(output.choices)} came")
     choice, usage = output.choices[0], output.usage
+    if choice.message.tool_calls:
+        raise TargetError("tool_call", "a tool was called, and none was offered: a part of the reply was lost to it")
+    blocks = [] if isinstance(choice.message.content, str) else choice.message.content
+    if shown := {block.type for block in blocks} & {"image", "audio", "video", "document"}:
+        raise TargetError("not_text", f"the reply holds a part that is no text: {', '.join(sorted(shown))}")
     reasoning, seen = reasoning_of(choice.message.content, visibility)
     return Response(
         text=choice.message.text,
