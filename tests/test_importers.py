@@ -143,6 +143,46 @@ def test_a_reply_longer_than_a_csv_readers_own_limit_is_read(tmp_path: Path) -> 
     assert len(rows(tmp_path / "r.csv")[0].reply) == 200_000
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("extra.csv", b"sample,reply\n1,a\n2,b,c\n", r"extra.csv, row 3: 3 cells under 2 columns"),
+        ("short.csv", b"sample,reply,stop\n1,a,stop\n2,b\n", r"row 3: 2 cells under 3 columns"),
+        ("twice.csv", b"sample,reply,reply\n1,a,b\n", "the column 'reply' is there twice"),
+        ("latin.csv", b"sample,reply\n1,caf\xe9\n", r"latin.csv, row 1 or near it: 'utf-8' codec can't decode"),
+        ("open.csv", b'sample,reply\n1,a\n2,"b\n', r"row 3 or near it: unexpected end of data"),
+        ("no.csv", b"sample,reply\n", "holds no replies"),
+        ("bytes.jsonl", b'{"sample": 1, "reply": "\xff"}\n', r"row 1: 'utf-8' codec"),
+        ("blank.jsonl", b'{"sample": 1, "reply": "a"}\n\n\n{"sample": 2}\n', r"blank.jsonl, row 4: Object missing"),
+        ("both.jsonl", b'{"sample": 1, "reply": "a", "failure": "timeout"}\n', "a reply, and why there is none"),
+        ("nameless.jsonl", b'{"sample": "", "reply": "a"}\n', r"row 1: Expected `str` of length >= 1"),
+        ("empty.jsonl", b"", "holds no replies"),
+        (
+            "omni.jsonl",
+            b'{"test_case_id": 1, "model_response": "a", "model_name": "m"}\n\n{"test_case_id": 2}\n',
+            r"omni.jsonl, row 3: Object missing",
+        ),
+        ("01-A.json", b'{"1": {"answers": {"m": "a"}}, "2": {"answers": {"m": {"a": 1}}}}', r"01-A.json, '2': not of"),
+        ("01-B.json", b'{"1": {"answers": {"m": "\xff"}}}', r"01-B.json, '1': not of the shape"),
+        ("torn.eval", b"PK torn", "is no log of Inspect"),
+    ],
+)
+def test_a_malformed_row_is_refused_with_its_file_and_row(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    if name.endswith(".eval"):
+        part(find_spec("inspect_ai"), "the extra `inspect` (inspect_ai)")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        rows(tmp_path / name, "m", condition="text")
+
+
+def test_a_mapped_table_with_a_cell_too_many_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("qid,out\n1,a,b\n")
+    with pytest.raises(DataError, match="row 2: 3 cells under 2 columns"):
+        rows(tmp_path / "r.csv", columns={"sample": "qid", "reply": "out"})
+
+
 def test_a_file_of_no_known_kind_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "r.xlsx").write_bytes(b"PK")
     with pytest.raises(DataError, match=r"recorded replies are read from \.jsonl, \.csv, \.parquet, \.json, \.eval"):
@@ -190,10 +230,13 @@ def test_an_inspect_log_is_read_with_its_reasoning(tmp_path: Path) -> None:
         return EvalSample(id=key, epoch=epoch, input="[q]", target="", output=output, **fields)
 
     crash = EvalError(message="[it broke]", traceback="", traceback_ansi="")
+    broken = sample(3, 1, ContentText(text="[half]"))
+    broken.output.error = "[the provider broke]"
     samples = [
         sample(1, 1, ContentReasoning(reasoning="[t]"), ContentText(text="[a]"), metadata={"condition": "SD"}),
         sample(1, 2, ContentReasoning(reasoning="c2Vj", redacted=True, summary="[s]"), ContentText(text="[b]")),
         sample(2, 1, error=crash),
+        broken,
     ]
     spec = EvalSpec(
         created="2026-01-01T00:00:00+00:00", task="t", dataset=EvalDataset(), model="mockllm/model", config=EvalConfig()
@@ -205,6 +248,7 @@ def test_an_inspect_log_is_read_with_its_reasoning(tmp_path: Path) -> None:
     assert (first.reply, first.reasoning, first.condition, first.seed, first.stop) == ("[a]", "[t]", "SD", 0, "length")
     assert (second.reasoning, second.visibility, second.seed) == ("[s]", "summary", 1)
     assert third.failure == "[it broke]"
+    assert (by_place["3", 0].failure, by_place["3", 0].reply) == ("[the provider broke]", "")
 
     async def go() -> Response:
         async with recorded(ModelFacts(name="m"), str(path)) as reach:

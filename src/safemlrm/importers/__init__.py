@@ -28,7 +28,15 @@ LAYOUTS: dict[str, Callable[[Path, Wanted], Iterator[Recorded]]] = {
 
 def read(path: Path, layout: str, wanted: Wanted) -> Iterator[Recorded]:
     """Yield the replies of a file or folder. Raises `DataError` naming the place of what cannot be read."""
-    yield from LAYOUTS[detect(path) if layout == "auto" else layout](path, wanted)
+    found = False
+    try:
+        for row in LAYOUTS[detect(path) if layout == "auto" else layout](path, wanted):
+            found = True
+            yield row
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not found:
+        raise DataError(f"{path} holds no replies")
 
 
 def detect(path: Path) -> str:

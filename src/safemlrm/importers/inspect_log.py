@@ -39,8 +39,8 @@ def _recorded(sample: Any, path: Path, wanted: Wanted, model: str) -> Recorded:
         "model": sample.output.model or model,
         "where": f"{path}, sample {sample.id}, epoch {sample.epoch}",
     }
-    if sample.error is not None or not sample.output.choices:
-        said = sample.error.message if sample.error is not None else "the log holds no reply"
+    if sample.error is not None or sample.output.error or not sample.output.choices:
+        said = sample.error.message if sample.error is not None else sample.output.error or "the log holds no reply"
         return Recorded(**fields, failure=said[:300])
     choice = sample.output.choices[0]
     reasoning, visibility = reasoning_of(choice.message.content, None)

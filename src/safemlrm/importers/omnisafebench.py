@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from safemlrm.errors import DataError
-from safemlrm.importers.row import Recorded, Wanted, pick, text_or_failure
+from safemlrm.importers.row import Recorded, Wanted, json_lines, pick, text_or_failure
 
 
 class _Row(msgspec.Struct):
@@ -25,9 +24,9 @@ class _Row(msgspec.Struct):
 
 def omnisafebench(path: Path, wanted: Wanted) -> Iterator[Recorded]:
     """Yield the replies of one model. Raises `DataError` for another shape, and where it is unclear whose."""
-    read = list(_rows(path))
-    model = pick(list({row.model_name for row in read}), wanted, str(path))
-    for number, row in enumerate(read, start=1):
+    read = list(json_lines(path, _Row))
+    model = pick(list({row.model_name for _, row in read}), wanted, str(path))
+    for number, row in read:
         if row.model_name != model:
             continue
         blocked = bool((row.metadata or {}).get("defense_blocked"))
@@ -39,14 +38,3 @@ def omnisafebench(path: Path, wanted: Wanted) -> Iterator[Recorded]:
             where=f"{path}, row {number}",
             **text_or_failure(row.model_response, ("[ERROR]",)),
         )
-
-
-def _rows(path: Path) -> Iterator[_Row]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield msgspec.json.decode(line, type=_Row)
-            except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                raise DataError(f"{path}, row {number}: {error}") from error

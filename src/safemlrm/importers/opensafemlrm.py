@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -18,8 +18,11 @@ from safemlrm.importers.row import Recorded, Wanted, pick, text_or_failure
 _CONDITIONS = {"baseline": "text", "jailbreak_method": "SD_TYPO"}
 
 
+Kind = TypeVar("Kind")
+
+
 class _Entry(msgspec.Struct):
-    answers: dict[str, Any]
+    answers: dict[str, str | None]
 
 
 def opensafemlrm(path: Path, wanted: Wanted) -> Iterator[Recorded]:
@@ -38,10 +41,8 @@ def _scenario(path: Path, wanted: Wanted) -> Iterator[Recorded]:
     number = path.stem[:2]
     if not (number.isdigit() and path.stem[2:3] == "-"):
         raise DataError(f"{path}: the file's name is its scenario's (01-Illegal_Activitiy.json)")
-    try:
-        entries = msgspec.json.decode(path.read_bytes(), type=dict[str, _Entry])
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise DataError(f'{path}: not of the shape {{id: {{"answers": {{MODEL: text}}}}}}: {error}') from error
+    raw = _decoded(path.read_bytes(), dict[str, msgspec.Raw], str(path))
+    entries = {key: _decoded(entry, _Entry, f"{path}, {key!r}") for key, entry in raw.items()}
     condition = wanted.condition or next((_CONDITIONS[p] for p in reversed(path.parts) if p in _CONDITIONS), "")
     if not condition:
         raise DataError(
@@ -55,3 +56,10 @@ def _scenario(path: Path, wanted: Wanted) -> Iterator[Recorded]:
         yield Recorded(
             sample=f"{number}_{key}", dataset="mm_safetybench", condition=condition, model=model, where=where, **fields
         )
+
+
+def _decoded(raw: bytes | msgspec.Raw, kind: type[Kind], where: str) -> Kind:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f'{where}: not of the shape {{id: {{"answers": {{MODEL: text}}}}}}: {error}') from error

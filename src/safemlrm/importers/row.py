@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from safemlrm.errors import DataError
 from safemlrm.records import Stop, Visibility
+
+Line = TypeVar("Line")
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +60,21 @@ def pick(found: list[str], wanted: Wanted, where: str) -> str:
     )
 
 
-def text_or_failure(value: Any, errors: tuple[str, ...]) -> dict[str, Any]:
+def json_lines(path: Path, kind: type[Line]) -> Iterator[tuple[int, Line]]:
+    """Yield every line of a JSONL file with its number, blank ones left out. Raises `DataError` with the row."""
+    decode = msgspec.json.Decoder(kind).decode
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield number, decode(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}, row {number}: {error}") from error
+
+
+def text_or_failure(text: str | None, errors: tuple[str, ...]) -> dict[str, Any]:
     """Return the fields of a reply whose text may be an error's: those are failures, never replies."""
-    if value is None:
+    if text is None:
         return {"failure": "no reply was recorded"}
-    text = str(value)
     return {"failure": text[:300]} if text.startswith(errors) else {"reply": text}
