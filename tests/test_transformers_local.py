@@ -481,6 +481,26 @@ def test_a_folder_without_weights_is_said_before_the_first_call(tmp_path: Path) 
         ask(tmp_path / "nothing", [user("[q]")])
 
 
+def test_a_missing_part_of_the_extra_and_a_licence_are_said_when_weights_do_not_open(
+    saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers
+
+    def lacking(*args: Any, **kwargs: Any) -> Any:
+        raise ImportError("this processor requires the Torchvision library")
+
+    monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", lacking)
+
+    async def go() -> None:
+        model = ModelFacts(name=str(saved("qwen2-vl")), gate="https://example.org/accept")
+        async with transformers_local(model, None):
+            pass
+
+    with pytest.raises(StudyError, match=r"Torchvision library `pip install 'safemlrm\[local\]'` brings it") as caught:
+        asyncio.run(go())
+    assert str(caught.value).endswith("Its licence is accepted at https://example.org/accept")
+
+
 def test_weights_are_known_by_their_content(saved: Callable[[str], Path], tmp_path: Path) -> None:
     import shutil
 

@@ -20,7 +20,7 @@ def inspect_log(path: Path, wanted: Wanted) -> Iterator[Recorded]:
     try:
         from inspect_ai.log import read_eval_log
     except ImportError as error:
-        raise DataError(f"{path} needs {error.name}: install it with `pip install 'safemlrm[inspect]'`") from error
+        raise DataError(f"{path} needs inspect_ai: install it with `pip install 'safemlrm[inspect]'`") from error
     try:
         log = read_eval_log(str(path), resolve_attachments=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:

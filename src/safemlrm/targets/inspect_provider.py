@@ -59,7 +59,7 @@ async def inspect_provider(
         from rich.markup import render
     except ImportError as error:
         raise StudyError(
-            f"inspect_provider needs {error.name}: install it with `pip install 'safemlrm[inspect]'`"
+            "inspect_provider needs inspect_ai: install it with `pip install 'safemlrm[inspect]'`"
         ) from error
     name = model.served or model.name
     try:

@@ -112,10 +112,9 @@ def _load(opening: _Opening) -> _Loaded:
         )
         model = model.to(device).eval()
     except (OSError, ValueError, ImportError, RuntimeError) as error:
-        gate = f" Its licence is accepted at {facts.gate}." if facts.gate else ""
-        raise StudyError(
-            f"the weights {opening.name!r} cannot be opened: {' '.join(str(error).split())}{gate}"
-        ) from error
+        hint = " `pip install 'safemlrm[local]'` brings it." if isinstance(error, ImportError) else ""
+        hint += f" Its licence is accepted at {facts.gate}" if facts.gate else ""
+        raise StudyError(f"the weights {opening.name!r} cannot be opened: {keys.plain(str(error))}{hint}") from error
     if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):
         raise StudyError(f"the weights {opening.name!r} come with no processor for pictures and text")
     processor.tokenizer.padding_side = "left"
