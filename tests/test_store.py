@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from safemlrm.errors import StoreError
 from safemlrm.store import Row, Store, open_store, schema
@@ -121,6 +122,7 @@ def test_a_store_without_steps_is_given_their_table_and_keeps_its_rows(url: str)
         store.write([trial(9000)])
         with store.engine.begin() as connection:
             schema.steps.drop(connection)
+            connection.execute(text("ALTER TABLE splits DROP COLUMN last"))
             connection.execute(schema.meta.update().values(value="3"))
     step = {"trial": "t9000", "splitter": "corrected", "version": "2", "cut": "paragraphs 1", "judge": "j", "step": 1}
     with open_store(url) as store:
@@ -131,6 +133,20 @@ def test_a_store_without_steps_is_given_their_table_and_keeps_its_rows(url: str)
         with store.engine.connect() as connection:
             assert connection.execute(schema.meta.select()).one().value == str(schema.VERSION)
     open_store(url).close()
+
+
+def test_splits_of_an_older_store_count_by_their_version(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript((FIXTURES / "store_v1.sql").read_text(encoding="utf-8"))
+        for version, status in (("10", "ok"), ("9", "untagged")):
+            connection.execute("INSERT INTO splits VALUES ('t1', 'corrected', ?, ?, 1, 1, 1)", (version, status))
+    connection.close()
+    with open_store(path) as store:
+        assert set(store.readings()["status"]) == {"ok"}
+        split = {"trial": "t1", "splitter": "corrected", "version": "9", "status": "untagged", "last": 1e9}
+        store.write([Row(schema.splits, split)])
+        assert set(store.readings()["status"]) == {"untagged"}, "it was read so again"
 
 
 def columns(path: Path) -> set[tuple[str, str]]:

@@ -242,14 +242,17 @@ format = "brackets"
 def test_a_users_own_format_is_a_few_lines_of_data(tmp_path: Path) -> None:
     (tmp_path / "models.toml").write_text(OWN, encoding="utf-8")
     facts = facts_of("mine", tmp_path)
-    assert facts.delimiters is not None
-    found = split(Response(text="[[R]] so {{A}}"), family=facts.delimiters)
+    own = own_formats(tmp_path)
+    assert (facts.format, facts.own) == ("brackets", own)
+    found = split(Response(text="[[R]] so {{A}}"), family="brackets", own=own)
     assert (found.status, found.thinking, found.answer, found.final) == ("ok", "R", "so A", "A")
-    also = split(Response(text="<think>R</think>A"), family=facts.delimiters)
+    also = split(Response(text="<think>R</think>A"), family="brackets", own=own)
     assert (also.status, also.thinking) == ("ok", "R"), "the think prompt asks every model for think tags"
-    plan = split(Response(text="## Plan\nR\n## Reply\nA"), family=own_formats(tmp_path)["plan"])
+    plan = split(Response(text="## Plan\nR\n## Reply\nA"), family="plan", own=own)
     assert (plan.status, plan.thinking, plan.answer) == ("ok", "## Plan\nR", "A")
-    assert recognise(Response(text="[[R]]A"), own_formats(tmp_path)) == "brackets"
+    assert recognise(Response(text="[[R]]A"), own) == "brackets"
+    told = split(Response(text="[[R]]A"), family=AUTO, own=own)
+    assert (told.thinking, told.answer) == ("R", "A"), "a model that nobody knows may write it too"
 
 
 @pytest.mark.parametrize(
@@ -275,7 +278,7 @@ DELIMITERS = st.text(min_size=1, max_size=6).filter(lambda text: bool(text.strip
 def test_any_delimiters_make_a_format_that_loses_nothing(opens: str, closes: str, text: str) -> None:
     form = Format(thinking=(Delimiters(opens, closes),))
     reply = Response(text=f"{opens}{text}{closes}")
-    assert "".join(s.text for s in split(reply, family=form).segments) == reply.text
+    assert "".join(s.text for s in split(reply, family="form", own={"form": form}).segments) == reply.text
 
 
 def test_formats_are_compiled_once() -> None:

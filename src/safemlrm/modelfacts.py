@@ -96,8 +96,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     #: the family of its output format (`thinking.names()`); `untagged` for models that do not mark their thinking,
     #: `auto` to tell it from each reply
     format: str = "think_tags"
-    #: the user's own format of that name (`[formats.NAME]`), where it is none of ours
-    delimiters: Format | None = None
+    #: the user's own formats (`[formats.NAME]`), from which `format` may be one; set by the registry, never by a row
+    own: dict[str, Format] = {}
     #: where the opening delimiter lives: in the generated text, or in the prompt that the chat template ends with
     opens_in: Opening = "output"
     visibility: Visibility = "full"

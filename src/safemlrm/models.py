@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -24,6 +24,7 @@ from safemlrm.modelfacts import (
     Side,
     Switch,
 )
+from safemlrm.thinking import AUTO
 from safemlrm.thinking.formats import Format
 from safemlrm.thinking.formats import ours as our_formats
 
@@ -103,11 +104,17 @@ class _Documents(NamedTuple):
     prompts: dict[str, NativePrompt]
 
 
-@cache
 def _documents(beside: Path | None) -> _Documents:
-    ours = tomllib.loads(files("safemlrm").joinpath("models.toml").read_text(encoding="utf-8"))
     own = beside / "models.toml" if beside else None
-    theirs = _read_own(own) if own is not None and own.is_file() else {}
+    if own is None or not own.is_file():
+        return _read(None, 0)
+    return _read(own, own.stat().st_mtime_ns)  # a notebook outlives a correction of the file
+
+
+@lru_cache(maxsize=16)
+def _read(own: Path | None, _written: int) -> _Documents:
+    ours = tomllib.loads(files("safemlrm").joinpath("models.toml").read_text(encoding="utf-8"))
+    theirs = _read_own(own) if own else {}
     where = str(own) if theirs else "models.toml"
     for key in theirs:
         if key not in _TABLES:
@@ -162,13 +169,14 @@ def _facts(
         row["native"] = {"name": native} | prompts[native]
     elif isinstance(native, dict):
         row["native"] = {"name": name} | native
-    if "delimiters" not in row and row.get("format") in formats:
-        row["delimiters"] = formats[row["format"]]
-    elif row.get("format", "auto") != "auto" and row["format"] not in our_formats():
-        raise UnknownName("output format", row["format"], [*formats, *our_formats()], where=place)
     if "key" in row:
         raise StudyError(f'{place}: a key belongs to its host: write [hosts."HOST"] with key = "{row["key"]}"')
-    facts = _convert(ModelFacts, row, place)
+    if "own" in row:
+        raise StudyError(f"{place}: a format stands in [formats.NAME], and a model names it: format = NAME")
+    facts = msgspec.structs.replace(_convert(ModelFacts, row, place), own=formats)
+    for asked_for in (facts.format, facts.native.format if facts.native else AUTO):
+        if asked_for not in {AUTO, *formats, *our_formats()}:
+            raise UnknownName("output format", asked_for, [*formats, *our_formats(), AUTO], where=place)
     if any(flag.startswith("--reasoning-parser") for flag in facts.serve.flags):
         raise StudyError(f"{place}: serve it without a reasoning parser: replies are split here")
     if facts.switch is not None:
@@ -228,7 +236,7 @@ def facts_of(name: str, beside: Path | None = None, *, must: bool = False) -> Mo
     found = _named(plain, beside) or _closed(plain, beside)
     if found is None and must:
         raise UnknownName("model", name, registry(beside))
-    facts = found or ModelFacts(name=plain, known=False, format="auto")
+    facts = found or ModelFacts(name=plain, known=False, format=AUTO, own=own_formats(beside))
     return facts if side is None else on_side(facts, side)
 
 

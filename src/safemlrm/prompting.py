@@ -205,7 +205,7 @@ def _sum(counts: list[int | None]) -> int | None:
 
 def read_as(facts: ModelFacts, asked_for: str) -> ModelFacts:
     """Return the facts by which a reply is split: a model without a format of its own answers in the prompt's."""
-    if facts.format not in ("untagged", "auto") or facts.delimiters is not None or asked_for == "untagged":
+    if facts.format not in ("untagged", "auto") or asked_for == "untagged":
         return facts
     return msgspec.structs.replace(facts, format=asked_for)
 

@@ -60,8 +60,9 @@ def resolve(study: Study, *, data: Path | None = None, beside: Path | None = Non
         prompting.asked_with(model, models)
         if not model.facts.known:
             warnings.append(
-                f"{model.label} is not in the registry: it is assumed to show all of its thinking, and its format is "
-                "told from each reply (auto); a models.toml beside the study can say more"
+                f"{model.label} is not in the registry: it is assumed to show all of its thinking, to take the think "
+                "prompt as a system message and to have no base, and its format is told from each reply (auto); a "
+                "models.toml beside the study can say more"
             )
         if model.facts.gate and model.opened_here and not weights.folder(model.facts):
             warnings.append(

@@ -92,7 +92,8 @@ def split(
         response,
         splitter,
         model=facts.name if facts else "",
-        family=(facts.delimiters if facts else None) or own.get(name) or name,
+        family=name,
+        own=own,
         opens_in=facts.opens_in if facts else "output",
     )
     how = "told from the text" if wanted == thinking.AUTO else f"of {facts.name}" if facts else "as asked for"

@@ -78,9 +78,10 @@ class Bar:
         rows, questions = list[Row](), list[_Question]()
         for splitter in self.splitters:
             split = take_apart(subject, response, splitter)
-            rows.append(_split_row(subject, splitter, split))
-            rows += _mark_rows(subject, splitter, split)
-            found = list(self._questions(subject, splitter, split))
+            taken = _taken_apart(subject, splitter)
+            rows.append(_split_row(taken, split))
+            rows += _mark_rows(taken, subject.reference, split)
+            found = list(self._questions(subject, taken, split))
             rows += [row for row, _ in found]
             questions += [question for _, question in found if question.key not in self.settled]
         await self.writer.write(rows)
@@ -91,12 +92,11 @@ class Bar:
             else:
                 await asyncio.gather(*(self._answer(subject, question) for question in unique))
 
-    def _questions(self, subject: Subject, splitter: str, split: Split) -> Iterator[tuple[Row, _Question]]:
+    def _questions(self, subject: Subject, taken: dict[str, Any], split: Split) -> Iterator[tuple[Row, _Question]]:
         """Yield what is asked of each judge, with the row that says of which part or step it is the verdict."""
         steps = cut(split.thinking) if self.steps and split.thinking is not None else []
         for bench in self.benches:
-            common = {"trial": subject.trial, "splitter": splitter, "version": thinking.SPLITTERS[splitter]}
-            common |= {"judge": bench.id}
+            common = taken | {"judge": bench.id}
             for part in PARTS:
                 if (text := getattr(split, part)) is not None:
                     question = _question(bench, Exhibit(part=part, goal=subject.goal, text=text))
@@ -173,24 +173,30 @@ def _rendered(bench: Bench, exhibit: Exhibit) -> Prompt | Verdict | Exception:
 def take_apart(subject: Subject, response: Response, splitter: str) -> Split:
     """Split a reply as the registry says of its model."""
     facts = subject.facts
-    family = facts.delimiters or facts.format
-    return thinking.split(response, splitter, model=facts.name, family=family, opens_in=facts.opens_in)
+    return thinking.split(
+        response, splitter, model=facts.name, family=facts.format, own=facts.own, opens_in=facts.opens_in
+    )
 
 
-def _split_row(subject: Subject, splitter: str, split: Split) -> Row:
+def _taken_apart(subject: Subject, splitter: str) -> dict[str, Any]:
+    """Return the columns that name one way of taking a trial's reply apart."""
+    facts = subject.facts
+    version = thinking.version(splitter, family=facts.format, own=facts.own, opens_in=facts.opens_in)
+    return {"trial": subject.trial, "splitter": splitter, "version": version}
+
+
+def _split_row(taken: dict[str, Any], split: Split) -> Row:
     columns: dict[str, Any] = {part: None if (text := getattr(split, part)) is None else len(text) for part in PARTS}
-    columns |= {"trial": subject.trial, "splitter": splitter, "version": thinking.SPLITTERS[splitter]}
-    return Row(schema.splits, columns | {"status": split.status})
+    return Row(schema.splits, taken | columns | {"status": split.status, "last": time.time()})
 
 
-def _mark_rows(subject: Subject, splitter: str, split: Split) -> list[Row]:
+def _mark_rows(taken: dict[str, Any], reference: str | None, split: Split) -> list[Row]:
     """Mark a capability item by the official rule; the answer alone counts, and a reply without one is unread."""
-    key = capability.key_in(subject.reference)
+    key = capability.key_in(reference)
     if key is None:
         return []
     mark = capability.mark(split.answer, key) if split.answer is not None else capability.UNREAD
-    columns = {"trial": subject.trial, "splitter": splitter, "version": thinking.SPLITTERS[splitter]}
-    return [Row(schema.marks, columns | {"right": mark.right, "taken": mark.taken})]
+    return [Row(schema.marks, taken | {"right": mark.right, "taken": mark.taken})]
 
 
 def _verdict_row(question: _Question, verdict: Verdict) -> Row:

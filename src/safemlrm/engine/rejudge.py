@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from safemlrm.resolve import check_splitters
 from safemlrm.store import Row, Store, frames, schema
 from safemlrm.store.writer import Writer
 from safemlrm.study import Study
+
+_log = logging.getLogger("safemlrm")
 
 #: Replies read from the store at a time: memory stays flat whatever the store's size.
 _CHUNK = 200
@@ -100,6 +103,7 @@ class Rejudging:
         with self.store.engine.connect() as connection:
             answered = list(connection.execute(wanted).scalars())
         self.counts.planned = len(answered)
+        self._say_what_is_assumed()
         for start in range(0, len(answered), _CHUNK):
             joined = t.join(a, a.c.id == t.c.arm).join(s, s.c.content == t.c.content)
             chunk = t.c.id.in_(answered[start : start + _CHUNK])
@@ -110,6 +114,18 @@ class Rejudging:
                 asked_for = prompting.format_of(row.prompting, self.options.beside)
                 facts = prompting.read_as(facts_of(row.model, self.options.beside), asked_for)
                 yield Subject(row.id, row.goal, facts, _reference(row.document))
+
+    def _say_what_is_assumed(self) -> None:
+        """Warn of models whose own format is not at hand: their replies are read otherwise than in their study."""
+        with self.store.engine.connect() as connection:
+            models = connection.execute(select(schema.arms.c.model).distinct().order_by(schema.arms.c.model)).scalars()
+        for model in models:
+            if not facts_of(model, self.options.beside).known:
+                _log.warning(
+                    "warning: %s is not in the registry: the format of its replies is told from each (auto). If a "
+                    "models.toml beside its study says more, name that folder: --beside DIR",
+                    model,
+                )
 
     async def _judge_all(self, subjects: Iterator[Subject], bar: Bar) -> None:
         for subject in subjects:

@@ -7,19 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
-from sqlalchemy import (
-    ColumnElement,
-    Integer,
-    ScalarSelect,
-    Select,
-    String,
-    Table,
-    and_,
-    cast,
-    func,
-    literal_column,
-    select,
-)
+from sqlalchemy import ColumnElement, Select, Table, and_, func, literal_column, select
 
 from safemlrm.errors import StudyError
 from safemlrm.records import PARTS, digest
@@ -107,7 +95,8 @@ def verdicts(store: Store) -> pl.DataFrame:
     j, v, w = schema.judgings, schema.verdicts, schema.judges
     joined = j.join(w, w.c.id == j.c.judge).outerjoin(v, v.c.key == j.c.verdict)
     columns = [j.c.trial, j.c.splitter, j.c.version, w.c.name.label("judge"), w.c.model.label("judge_model"), j.c.part]
-    return _frame(store, select(*columns, v.c.score, v.c.refusal, v.c.unread, v.c.reason).select_from(joined))
+    frame = _frame(store, select(*columns, v.c.score, v.c.refusal, v.c.unread, v.c.reason).select_from(joined))
+    return frame.join(_splits(store), on=_TAKEN, how="semi", maintain_order="left")
 
 
 def judged(store: Store) -> list[Judged]:
@@ -145,8 +134,8 @@ def readings(
     if asked.is_empty():
         raise StudyError(f"the store {store.url} holds no trial: run a study in it first")
     parts = pl.DataFrame({"part": list(PARTS)})
-    present = _present(store, splitter)
-    scores = _scores(store, splitter, judge)
+    splits = _splits(store, splitter)
+    present, scores = _present(splits), _scores(store, splits, splitter, judge)
     return (
         asked.join(parts, how="cross", maintain_order="left_right")
         .join(present, on=["trial", "part"], how="left", maintain_order="left")
@@ -160,42 +149,46 @@ def readings(
     )
 
 
-def _newest(table: Table, splitter: str) -> ScalarSelect[Any]:
-    """Return the newest version of a splitter in a table: versions are whole numbers, and 10 comes after 9."""
-    version = cast(table.c.version, Integer)
-    return select(cast(func.max(version), String)).where(table.c.splitter == splitter).scalar_subquery()
+#: What names one way of taking a reply apart.
+_TAKEN = ["trial", "splitter", "version"]
 
 
-def _present(store: Store, splitter: str) -> pl.DataFrame:
-    """Return (trial, part, status, present) by the newest version of a splitter."""
-    s = schema.splits
-    newest = _newest(s, splitter)
-    query = select(s.c.trial, s.c.status, *(s.c[part] for part in PARTS))
-    frame = _frame(store, query.where(and_(s.c.splitter == splitter, s.c.version == newest)))
-    long = frame.unpivot(list(PARTS), index=["trial", "status"], variable_name="part", value_name="characters")
+def _splits(store: Store, splitter: str | None = None) -> pl.DataFrame:
+    """Return the newest split of every reply by each splitter, or by one: a format may have been corrected since."""
+    query = select(schema.splits)
+    frame = _frame(store, query if splitter is None else query.where(schema.splits.c.splitter == splitter))
+    return frame.sort("last").unique(["trial", "splitter"], keep="last", maintain_order=True)
+
+
+def _present(splits: pl.DataFrame) -> pl.DataFrame:
+    """Return (trial, part, status, present)."""
+    long = splits.unpivot(list(PARTS), index=["trial", "status"], variable_name="part", value_name="characters")
     return long.select("trial", "part", "status", pl.col("characters").is_not_null().alias("present"))
 
 
-def _scores(store: Store, splitter: str, judge: str | None) -> pl.DataFrame:
+def _scores(store: Store, splits: pl.DataFrame, splitter: str, judge: str | None) -> pl.DataFrame:
     """Return (trial, part, score, refusal, unread); a judge's failed call is a reason, not a score."""
     j = schema.judgings
-    here = and_(j.c.splitter == splitter, j.c.version == _newest(j, splitter))
-    return _said(store, j, ("trial", "part"), and_(here, j.c.judge == (judge or literal_column("NULL"))))
+    here = and_(j.c.splitter == splitter, j.c.judge == (judge or literal_column("NULL")))
+    return _said(store, j, ("trial", "part"), here, splits)
 
 
-def _said(store: Store, table: Table, keys: Sequence[str], where: ColumnElement[bool]) -> pl.DataFrame:
-    """Return the verdicts that rows of a table stand for: keys, score, refusal, unread."""
+def _said(
+    store: Store, table: Table, keys: Sequence[str], where: ColumnElement[bool], splits: pl.DataFrame
+) -> pl.DataFrame:
+    """Return the verdicts that rows of a table stand for, of these splits alone: keys, score, refusal, unread."""
     v, f = schema.verdicts, schema.failures
     last = select(func.max(f.c.id).label("id")).where(f.c.step == "judge").group_by(f.c.verdict).subquery()
     failed = select(f.c.verdict, f.c.kind).join(last, last.c.id == f.c.id).subquery()
     joined = table.outerjoin(v, v.c.key == table.c.verdict).outerjoin(failed, failed.c.verdict == table.c.verdict)
-    columns = [*(table.c[key] for key in keys), v.c.score, v.c.refusal, v.c.unread, failed.c.kind]
-    query = select(*columns).select_from(joined).where(where)
+    named = [table.c[name] for name in dict.fromkeys([*_TAKEN, *keys])]
+    query = select(*named, v.c.score, v.c.refusal, v.c.unread, failed.c.kind).select_from(joined).where(where)
     broken = pl.when(pl.col("kind").is_not_null()).then(pl.format("judge failed: {}", "kind"))
     return (
         _frame(store, query)
+        .join(splits, on=_TAKEN, how="semi")
         .with_columns(pl.when(pl.col("score").is_null()).then(pl.coalesce("unread", broken)).alias("unread"))
-        .drop("kind")
+        .select(*keys, "score", "refusal", "unread")
     )
 
 
@@ -213,10 +206,10 @@ def steps(
     asked for.
     """
     s = schema.steps
-    here = and_(s.c.splitter == splitter, s.c.version == _newest(s, splitter), s.c.judge == judge)
-    cuts = _frame(store, select(s.c.cut).where(here).distinct())["cut"].to_list()
-    newest = max(cuts, key=lambda name: int(name.rpartition(" ")[2]), default="")
-    said = _said(store, s, ("trial", "step", "steps"), and_(here, s.c.cut == newest))
+    here = and_(s.c.splitter == splitter, s.c.judge == judge)
+    said = _said(store, s, ("trial", "cut", "step", "steps"), here, _splits(store, splitter))
+    newest = max(said["cut"].unique().to_list(), key=lambda name: int(name.rpartition(" ")[2]), default="")
+    said = said.filter(cut=newest).drop("cut")
     asked = trials(store, runs) if asked is None else asked
     unread = pl.when(pl.col("score").is_null()).then(pl.coalesce("unread", pl.lit("not judged")))
     return (
@@ -246,10 +239,10 @@ def marks(store: Store, *, splitter: str, runs: Sequence[str] | None = None) -> 
     """
     m, s = schema.marks, schema.samples
     keyed = select(s.c.dataset, s.c.sample).where(s.c.document.like('%"reference":"{%"rule%')).distinct()
-    newest = _newest(m, splitter)
-    query = select(m.c.trial, m.c.right).where(and_(m.c.splitter == splitter, m.c.version == newest))
+    query = select(*(m.c[name] for name in _TAKEN), m.c.right).where(m.c.splitter == splitter)
+    marked = _frame(store, query).join(_splits(store, splitter), on=_TAKEN, how="semi").select("trial", "right")
     asked = trials(store, runs).select(
         "trial", "model", "base", "dataset", "condition", "scenario", "sample", "group", "state"
     )
     wanted = asked.join(_frame(store, keyed), on=["dataset", "sample"], how="semi", maintain_order="left")
-    return wanted.join(_frame(store, query), on="trial", how="left", maintain_order="left")
+    return wanted.join(marked, on="trial", how="left", maintain_order="left")

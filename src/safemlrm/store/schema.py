@@ -1,6 +1,7 @@
 """The tables of a store, and how a store of an older release is brought forward.
 
-Append-only: rows are inserted and never changed, but for a run's end. Names are the twelve words.
+Append-only: rows are inserted and never changed, but for a run's end and the moment at which a reply was last split
+so. Names are the twelve words.
 """
 
 from __future__ import annotations
@@ -155,6 +156,7 @@ splits = Table(
     Column("thinking", Integer),  # characters of each part; NULL where the part is absent
     Column("answer", Integer),
     Column("full", Integer),
+    Column("last", Float, nullable=False),  # when the reply was last split so: of several splits the newest counts
 )
 
 judges = Table(
@@ -254,5 +256,8 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "CREATE TABLE steps (trial VARCHAR NOT NULL, splitter VARCHAR NOT NULL, version VARCHAR NOT NULL, "
         "cut VARCHAR NOT NULL, judge VARCHAR NOT NULL, step INTEGER NOT NULL, steps INTEGER NOT NULL, "
         "verdict VARCHAR NOT NULL, PRIMARY KEY (trial, splitter, version, cut, judge, step))",
+        # versions were whole numbers, the higher the newer
+        "ALTER TABLE splits ADD COLUMN last FLOAT NOT NULL DEFAULT 0",
+        "UPDATE splits SET last = CAST(version AS FLOAT)",
     ),
 }

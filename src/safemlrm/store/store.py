@@ -54,13 +54,21 @@ class Store:
         self.engine.dispose()
 
     def insert(self, connection: Connection, rows: Iterable[Row]) -> None:
-        """Insert rows; one that is there already stays as it is (append-only: the first answer holds)."""
+        """Insert rows; one that is there already stays as it is (append-only: the first answer holds).
+
+        Only a split that is made again is noted as the newest one of its reply.
+        """
         by_table: dict[Table, list[dict[str, Any]]] = {}
         for row in rows:
             by_table.setdefault(row.table, []).append(row.values)
         dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
         for table, values in by_table.items():
-            connection.execute(dialect.insert(table).on_conflict_do_nothing(), values)
+            new = dialect.insert(table)
+            if table is schema.splits:
+                new = new.on_conflict_do_update(index_elements=table.primary_key, set_={"last": new.excluded.last})
+            else:
+                new = new.on_conflict_do_nothing()
+            connection.execute(new, values)
 
     def write(self, rows: Iterable[Row]) -> None:
         """Insert rows in one transaction. Raises `StoreError` when the database does not take them (a full disk)."""

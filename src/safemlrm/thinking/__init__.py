@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from safemlrm.errors import UnknownName
-from safemlrm.records import Response
+from safemlrm.records import Response, digest
 from safemlrm.thinking import formats
 from safemlrm.thinking.formats import Format
 from safemlrm.thinking.grammar import grammar
@@ -31,9 +31,10 @@ __all__ = [
     "names",
     "recognise",
     "split",
+    "version",
 ]
 
-#: Splitter -> version. A change of what any reply splits into bumps it.
+#: Splitter -> version of its code. A change of what any reply splits into bumps it; formats count by themselves.
 SPLITTERS: dict[str, str] = {"corrected": "2", "opensafemlrm": "1"}
 
 #: The format that is told from each reply.
@@ -50,28 +51,25 @@ def recognise(response: Response, own: Mapping[str, Format] | None = None) -> st
 
     A reply without any sign is `server_split` where the server split it, else `untagged`.
     """
+    patterns, formats_by_signs = _signs(tuple((own or {}).items()))
     text = response.generated
-    signs, priority = _signs(tuple(own.items()) if own else ())
-    found = [priority[sign.lower()] for pattern in signs for sign in pattern.findall(text)]
-    if found:
-        return min(found)[1]
+    found = {sign.lower() for pattern in patterns for sign in pattern.findall(text)}
+    for signs, name in formats_by_signs if found else ():
+        if found.issuperset(signs):
+            return name
     return "server_split" if response.reasoning else "untagged"
 
 
 @lru_cache(maxsize=16)
-def _signs(own: tuple[tuple[str, Format], ...]) -> tuple[list[re.Pattern[str]], dict[str, tuple[int, str]]]:
-    """Return patterns of all formats' signs, one for each first character, and which format a sign tells of."""
-    priority: dict[str, tuple[int, str]] = {}
-    written: set[str] = set()
-    for place, (name, form) in enumerate([*own, *formats.ours().items()]):
-        for sign in form.told_by():
-            priority.setdefault(sign.lower(), (place, name))
-            written.add(sign)
+def _signs(own: tuple[tuple[str, Format], ...]) -> tuple[list[re.Pattern[str]], list[tuple[set[str], str]]]:
+    """Return patterns of all formats' signs, one for each first character, and what signs together tell of which."""
+    told = [(signs, name) for name, form in [*own, *formats.ours().items()] for signs in form.told_by()]
     by_first: dict[str, list[str]] = {}
-    for sign in sorted(written, key=lambda sign: (-len(sign), sign)):
+    for sign in sorted({sign for signs, _ in told for sign in signs}, key=lambda sign: (-len(sign), sign)):
         by_first.setdefault(sign[0], []).append(re.escape(sign[1:]))
     patterns = [f"{re.escape(first)}(?i:{'|'.join(rest)})" for first, rest in by_first.items()]
-    return [re.compile(pattern, re.ASCII) for pattern in patterns], priority
+    lowered = [({sign.lower() for sign in signs}, name) for signs, name in told]
+    return [re.compile(pattern, re.ASCII) for pattern in patterns], lowered
 
 
 def split(
@@ -79,31 +77,47 @@ def split(
     splitter: str = "corrected",
     *,
     model: str = "",
-    family: str | Format = "think_tags",
+    family: str = "think_tags",
+    own: Mapping[str, Format] | None = None,
     opens_in: str = "output",
 ) -> Split:
     """Take a reply apart. Raises `UnknownName` for an unknown splitter or format, never for any reply.
 
-    `model` is the registry name and is read only by `opensafemlrm`; `family` (a format by name, or a user's own) and
-    `opens_in` are the model's format facts and are read only by `corrected`. Only generated text is read: a tag in
-    the prompt or in a picture is never part of a reply.
+    `model` is the registry name and is read only by `opensafemlrm`; `family` (a format's name, the user's `own`
+    first) and `opens_in` are the model's format facts and are read only by `corrected`. Only generated text is read:
+    a tag in the prompt or in a picture is never part of a reply.
     """
     if splitter not in SPLITTERS:
         raise UnknownName("splitter", splitter, SPLITTERS)
     if splitter == "opensafemlrm":
         return opensafemlrm(response, model)
-    form = family if isinstance(family, Format) else _named(family, response)
-    scanner = grammar(form)
+    scanner = grammar(_named(recognise(response, own) if family == AUTO else family, own))
     found = scanner.scan(response.generated, len(response.reasoning or ""))
     if scanner.headings and has_sections(found):
         return sectioned(response, found)
     return tagged(response, scanner, opens_in, found)
 
 
-def _named(name: str, response: Response) -> Format:
-    known = formats.ours()
-    if name == AUTO:
-        return known[recognise(response)]
+def version(
+    splitter: str, *, family: str = "think_tags", own: Mapping[str, Format] | None = None, opens_in: str = "output"
+) -> str:
+    """Return what a split depends on besides the reply: the splitter's version, and a mark of the format's data.
+
+    A reply whose format was corrected is thereby split again, and judged again where a part's text changed.
+    """
+    if splitter == "opensafemlrm":
+        return SPLITTERS[splitter]
+    read = (*(own or {}).values(), *formats.ours().values()) if family == AUTO else (_named(family, own),)
+    return f"{SPLITTERS[splitter]}.{_mark(read, opens_in)}"
+
+
+@lru_cache(maxsize=256)
+def _mark(read: tuple[Format, ...], opens_in: str) -> str:
+    return digest({"formats": [form.delimiting() for form in read], "opens_in": opens_in})[:12]
+
+
+def _named(name: str, own: Mapping[str, Format] | None) -> Format:
+    known = {**formats.ours(), **(own or {})}
     if name not in known:
-        raise UnknownName("output format", name, names())
+        raise UnknownName("output format", name, [*known, AUTO])
     return known[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -42,12 +42,14 @@ class Format(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     steps: tuple[str, ...] = ()
     #: beginnings of lines with which the answer begins
     answer_headings: tuple[str, ...] = ()
-    #: what tells this format from all others (`--format auto`); by default its own delimiters and headings
-    signs: tuple[str, ...] | None = None
+    #: what tells this format from all others (`--format auto`): a text, or several that tell it together; by default
+    #: any of its own delimiters and headings
+    signs: tuple[str | tuple[str, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         pairs = [text for pair in (*self.thinking, *self.answer) for text in pair]
-        for text in (*pairs, *self.markup, *self.headings, *self.steps, *self.answer_headings):
+        signs = [sign for group in self.told_by() for sign in group or ("",)]
+        for text in (*pairs, *self.markup, *self.headings, *self.steps, *self.answer_headings, *signs):
             if not text.strip(" \t\r\n:."):
                 raise ValueError(f"a delimiter {text!r} stands everywhere: it needs a letter or a sign")
 
@@ -59,12 +61,16 @@ class Format(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Return the pairs around the final value, the format's own last: it may stand inside `<answer>`."""
         return (ANSWER, *(pair for pair in self.answer if pair != ANSWER))
 
-    def told_by(self) -> tuple[str, ...]:
-        """Return the texts any of which tells that a reply is in this format."""
+    def told_by(self) -> list[tuple[str, ...]]:
+        """Return the texts that tell that a reply is in this format: all of any one group."""
         if self.signs is not None:
-            return self.signs
+            return [(sign,) if isinstance(sign, str) else sign for sign in self.signs]
         own = [text for pair in (*self.thinking, *self.answer) if pair not in (THINK, ANSWER) for text in pair]
-        return (*own, *self.headings, *self.answer_headings)
+        return [(text,) for text in (*own, *self.headings, *self.answer_headings)]
+
+    def delimiting(self) -> dict[str, Any]:
+        """Return what replies are taken apart by, as plain data: all but what is only for readers."""
+        return {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("family", "title")}
 
 
 @cache

@@ -1,0 +1,111 @@
+"""A format that is corrected after replies were stored: they are split again, and judged again where a text changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from safemlrm.cli import run
+from safemlrm.store import Row, open_store, schema
+from support import ChatServer, completion, judged
+
+REPLY = "[[placeholder thinking]] placeholder answer"
+WRONG, RIGHT = '["((", "))"]', '["[[", "]]"]'
+
+
+@pytest.fixture
+def asked(server: ChatServer, in_folder: Path) -> ChatServer:
+    """A store of six replies that were read by the wrong delimiters."""
+    server.behave = judged(lambda body: completion(f"{REPLY} {body['messages'][-1]['content']}"))
+    _format(WRONG)
+    study = f"""
+        name = "own format"
+        targets = ["openai_compatible:mine@{server.url}"]
+        judges = ["opensafemlrm:judge-a@{server.url}"]
+        limit = 6
+        [[data]]
+        dataset = "specimen"
+    """
+    Path("study.toml").write_text(study, encoding="utf-8")
+    assert run(["run", "study.toml"]) == 0
+    return server
+
+
+def _format(delimiters: str) -> None:
+    text = f'[formats.mine]\nthinking = [{delimiters}]\n[models.mine]\nhub = "me/mine"\nformat = "mine"\n'
+    Path("models.toml").write_text(text, encoding="utf-8")
+
+
+def _again(server: ChatServer, *arguments: str) -> int:
+    """Judge the store again and return how many calls that took."""
+    before = len(server.bodies)
+    assert run([*(arguments or ("judge", "--judge", f"opensafemlrm:judge-a@{server.url}", "--beside", "."))]) == 0
+    return len(server.bodies) - before
+
+
+def _parts() -> dict[str, tuple[int, int]]:
+    """Report, and return how many of each part were there and read."""
+    assert run(["report", "safemlrm.db", "--out", "report"]) == 0
+    with open_store("safemlrm.db") as store:
+        found = store.readings().group_by("part").agg(pl.col("present").sum(), pl.col("score").count())
+    return {part: (present, read) for part, present, read in found.rows()}
+
+
+@pytest.mark.parametrize("how", [(), ("run", "study.toml")])
+def test_a_corrected_format_splits_stored_replies_again_and_judges_only_changed_texts(
+    asked: ChatServer, how: tuple[str, ...]
+) -> None:
+    assert _parts() == {"thinking": (0, 0), "answer": (6, 6), "full": (6, 6)}
+    _format(RIGHT)
+    assert _again(asked, *how) == 12, "six thoughts and six answers are new texts; the whole replies stay as they were"
+    assert _parts() == {"thinking": (6, 6), "answer": (6, 6), "full": (6, 6)}
+
+
+def test_a_format_that_is_put_back_costs_no_call_and_counts_again(asked: ChatServer) -> None:
+    _format(RIGHT)
+    _again(asked)
+    _format(WRONG)
+    assert _again(asked) == 0
+    assert _parts()["thinking"] == (0, 0)
+    with open_store("safemlrm.db") as store:
+        assert store.verdicts().height == 12, "one row for each part as it is read now"
+
+
+def test_a_format_that_did_not_change_reads_nothing_again(asked: ChatServer) -> None:
+    with open_store("safemlrm.db") as store:
+        before = store.count(schema.splits), store.count(schema.judgings)
+    assert _again(asked) == 0
+    with open_store("safemlrm.db") as store:
+        assert (store.count(schema.splits), store.count(schema.judgings)) == before
+
+
+def test_what_another_judge_said_of_the_old_texts_is_not_taken_for_its_word_on_the_new_ones(asked: ChatServer) -> None:
+    _format(RIGHT)
+    asked.behave = lambda body: completion("#thereason: r\n#thescore: 1")
+    _again(asked, "judge", "--judge", f"opensafemlrm:judge-b@{asked.url}", "--beside", ".")
+    with open_store("safemlrm.db") as store:
+        assert store.readings(judge="opensafemlrm:judge-b")["score"].null_count() == 0
+        assert set(store.readings(judge="opensafemlrm:judge-a")["unread"]) == {"not judged"}
+
+
+def test_a_pass_that_was_broken_off_leaves_each_reply_as_it_was_last_read(asked: ChatServer) -> None:
+    """Between two replies nothing is lost: what was not split again keeps its split and its verdicts."""
+    with open_store("safemlrm.db") as store:
+        [first, *_] = store.responses()["trial"]
+        columns = {"trial": first, "splitter": "corrected", "version": "2.other", "status": "ok", "last": 2e9}
+        store.write([Row(schema.splits, columns | {"thinking": 3, "answer": 4, "full": 7})])
+        readings = store.readings().filter(pl.col("trial") == first)
+        assert set(readings["unread"]) == {"not judged"} and readings["score"].null_count() == 3
+    assert _parts() == {"thinking": (1, 0), "answer": (6, 5), "full": (6, 5)}
+
+
+def test_a_model_whose_format_is_not_at_hand_is_named_when_it_is_judged_again(
+    asked: ChatServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    _again(asked, "judge", "--judge", f"opensafemlrm:judge-a@{asked.url}")
+    assert "mine is not in the registry" in caplog.text and "--beside DIR" in caplog.text
+    caplog.clear()
+    _again(asked)
+    assert "not in the registry" not in caplog.text
