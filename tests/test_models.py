@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -98,14 +99,28 @@ def test_a_budget_below_the_authors_is_a_warning() -> None:
 # --- prompts
 
 
+#: The beginnings of SHA-256 over role and texts, each compared with its source before it was written here.
+PUBLISHED = {
+    "none": "e50f9b80", "mm_eureka": "6625afa9", "mulberry": "a7b0cfb8", "output_tags": "23c93eea",
+    "vlm_r1_rec": "08a3c612", "openvlthinker": "38b930f7", "vlaa": "424370b5", "boxed": "550c4d91",
+    "cosmos": "1f063e56", "virgo": "b0586bfd", "qvq": "8176c028", "ernie": "563a6944", "intern_s1": "0f89a679",
+    "internvl_thinking": "329ef182", "llamav_o1": "b0503f43",
+}  # fmt: skip
+
+
 def test_the_native_prompts_are_the_published_ones_to_the_letter() -> None:
-    found = prompts()
-    assert "\\\\boxed{}" in found["mm_eureka"].text, "two backslashes reach the model"
-    assert found["output_tags"].text.startswith("{question}  Output"), "two leading blanks"
-    assert found["mulberry"].text.endswith("### The final answer is: \n\n{question}"), "a blank behind the colon"
-    assert found["vlaa"].text.startswith("You are VL-Thinking🤔")
-    assert found["virgo"].text.endswith("\\boxed{}.\n{question}")
-    assert (len(found["llamav_o1"].then), found["llamav_o1"].limits) == (3, (1024, 1024, 1024, 50))
+    found = {
+        name: hashlib.sha256(f"{prompt.role}\n{prompt.text}\n{prompt.then}".encode()).hexdigest()[:8]
+        for name, prompt in prompts().items()
+    }
+    assert found == PUBLISHED
+    assert prompts()["mulberry"].text.endswith("### The final answer is: \n\n{question}"), "a blank behind the colon"
+    assert prompts()["llamav_o1"].limits == (1024, 1024, 1024, 50)
+
+
+def test_a_switch_that_is_the_native_prompt_names_it() -> None:
+    facts = registry()["internvl3.5-8b"]
+    assert facts.switch and facts.native and facts.switch.on == facts.native.text == prompts()["internvl_thinking"].text
 
 
 # --- sides
@@ -249,6 +264,9 @@ def test_a_users_own_file_extends_and_overrides(tmp_path: Path) -> None:
         ("[models.x]\nnative = 'mulbery'", "unknown prompt 'mulbery'.*Did you mean 'mulberry'"),
         ("[models.x]\nswitch = {mechanism = 'template', on = 'a', off = 'b'}", "of a template switch are tables"),
         ("[models.x]\nswitch = {mechanism = 'prefill', on = {}, off = {}}", "of a prefill switch are texts"),
+        ("[models.x]\nswitch = {mechanism = 'system', on = 'internvl', off = ''}", "unknown prompt 'internvl'"),
+        ("[prompts.p]\nrole = 'user'\ntext = '{question}'\nformat = 'thnk_tags'\n[models.x]\nnative = 'p'", "thnk"),
+        ("[models.x]\nown = {}", "a format stands in"),
         ("[models.x]\nkey = 'MY_KEY'", "a key belongs to its host"),
         ("[models", "models.toml"),
     ],
@@ -281,6 +299,46 @@ def test_the_lists_as_json_hold_every_fact(capsys: pytest.CaptureFixture[str]) -
     assert all(pair["grade"] in ("V", "V2") for pair in pairs)
 
 
+def test_a_name_shows_all_that_is_known_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "targets", "omkarthawakar/LlamaV-o1"]) == 0
+    out = capsys.readouterr().out
+    for said in (
+        "native.then",
+        "State the final answer",
+        "1024, 1024, 1024, 50",
+        "removed from vLLM",
+        "instruction-tuned",
+    ):
+        assert said in out
+    assert run(["list", "pairs", "qwen2-vl-7b-instruct"]) == 0
+    out = capsys.readouterr().out
+    assert "mulberry-qwen2vl-7b" in out and "r1-vl-7b" in out and "r1-onevision" not in out
+    assert run(["list", "targets", "r1-onevison-7b"]) == 1
+    assert "Did you mean 'r1-onevision-7b'" in capsys.readouterr().err
+
+
+def test_what_nobody_verified_is_marked_in_both_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("targets", "pairs"):
+        assert run(["list", kind]) == 0
+        [line] = [line for line in capsys.readouterr().out.splitlines() if "thinklite-vl-7b" in line]
+        assert "V *" in line
+    assert run(["list", "pairs", "thinklite-vl-7b", "--json"]) == 0
+    [pair] = json.loads(capsys.readouterr().out)
+    assert (pair["grade"], pair["unverified"]) == ("V", "exact id of the base")
+
+
+@pytest.mark.parametrize(("width", "gone"), [(80, ["parameters", "pair", "base"]), (120, ["visibility"]), (200, [])])
+def test_a_narrow_terminal_gets_fewer_columns_and_no_broken_name(
+    width: int, gone: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safemlrm.cli.tables.WIDTH", width)
+    assert run(["list", "targets"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in registry())
+    left = [line for line in out.splitlines() if line.startswith(f"Left out in a terminal of {width} columns")]
+    assert all(name in left[0] for name in gone) if gone else not left
+
+
 def test_split_says_which_format_it_took(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "models.toml").write_text('[formats.own]\nthinking = [["((", "))"]]\n', encoding="utf-8")
     reply = tmp_path / "reply.txt"
@@ -288,6 +346,7 @@ def test_split_says_which_format_it_took(tmp_path: Path, capsys: pytest.CaptureF
         ("◁think▷R◁/think▷A", (), "format: kimi_think (told from the text)"),
         ("◁think▷R◁/think▷A", ("--target", "kimi-vl-a3b-thinking"), "format: kimi_think (of kimi-vl-a3b-thinking)"),
         ("((R))A", ("--beside", str(tmp_path)), "format: own (told from the text)"),
+        ("<think>R</think>A", (), "format: think_tags (told from the text): F1, Think tags"),
         ("((R))A", ("--format", "own", "--beside", str(tmp_path)), "format: own (as asked for)"),
     ):
         reply.write_text(text, encoding="utf-8")

@@ -29,6 +29,14 @@ def differ(base: dict[str, Any], derived: dict[str, Any]) -> list[str]:
     return differences(pairs(planned.models)[0])
 
 
+def test_sides_of_one_model_differ_in_their_switch_alone_and_in_whatever_a_study_adds() -> None:
+    on, off = f"qwen3.5-9b+thinking@{URL}", f"qwen3.5-9b+no_thinking@{URL}"
+    assert differences(pairs(plan(on, off).models)[0]) == []
+    own = {"extra": {"chat_template_kwargs": {"other": 1}}}
+    [found] = differences(pairs(plan({"model": on, "decoding": own}, off).models)[0])
+    assert found == "decoding extra: nothing against {'chat_template_kwargs': {'other': 1}}"
+
+
 def test_a_pair_is_a_model_and_its_base_that_are_both_there() -> None:
     planned = plan(f"{BASE}@{URL}", f"{DERIVED}@{URL}", f"mulberry-llava-8b@{URL}")
     assert [(p.base.label, p.derived.label, engines_of(p)) for p in pairs(planned.models)] == [

@@ -239,6 +239,16 @@ def test_a_switch_in_the_system_turn_is_not_repeated_by_the_native_prompt_that_i
     assert bare == prompted and bare.turns[0].role == "system"
 
 
+def test_a_side_is_not_asked_by_the_prompt_that_switches_it_over() -> None:
+    targets = ["specimen:internvl3.5-8b+thinking", "specimen:internvl3.5-8b+no_thinking"]
+    document = {"targets": targets, "data": [{"dataset": "specimen"}], "judges": ["specimen"]}
+    assert resolve(convert(document | {"promptings": ["bare", "think"]}, "test"))
+    with pytest.raises(
+        StudyError, match=r"internvl3.5-8b\+no_thinking cannot be asked with it: both sides would be one"
+    ):
+        resolve(convert(document | {"promptings": ["native"]}, "test"))
+
+
 def test_a_suffix_stands_in_the_last_user_turn_and_before_no_prefill() -> None:
     turns = (Turn("user", ("a",)), Turn("assistant", ("b",)), Turn("user", ("c", PICTURE)))
     found = switched(Prompt(turns, "[prefill]"), facts_of("keye-vl-1.5-8b+thinking"))

@@ -26,6 +26,10 @@ class StudyError(SafeMLRMError):
     """What was asked cannot be done. Says what, which name, and the way out."""
 
 
+#: More names than this are counted instead of listed, where a near one can be proposed.
+_MANY = 40
+
+
 class UnknownName(StudyError):
     """A name that nothing answers to; the message proposes the nearest known ones."""
 
@@ -35,6 +39,8 @@ class UnknownName(StudyError):
         place = f" in {where}" if where else ""
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         listed = ", ".join(options) if options else "none"
+        if near and len(options) > _MANY:
+            listed = f"{len(options)} names"
         super().__init__(f"unknown {kind} {name!r}{place}.{hint} Known: {listed}.")
 
 

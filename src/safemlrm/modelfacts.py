@@ -41,7 +41,8 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `template` sends `on` or `off` as `chat_template_kwargs`, `request` as fields of the request itself (both are
     tables); `system` puts a system text in front, `suffix` a text behind the last user text, `prefill` opens the
-    reply (texts; an empty one changes nothing).
+    reply (texts; an empty one changes nothing). In the TOML a
+    system text may be the name of a row of `[prompts]`.
     """
 
     mechanism: Literal["template", "request", "system", "suffix", "prefill"]

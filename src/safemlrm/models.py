@@ -169,6 +169,8 @@ def _facts(
         row["native"] = {"name": native} | prompts[native]
     elif isinstance(native, dict):
         row["native"] = {"name": name} | native
+    if isinstance(row.get("switch"), dict):
+        row["switch"] = _switch(row["switch"], prompts, place)
     if "key" in row:
         raise StudyError(f'{place}: a key belongs to its host: write [hosts."HOST"] with key = "{row["key"]}"')
     if "own" in row:
@@ -185,6 +187,16 @@ def _facts(
             what = "tables" if tables else "texts"
             raise StudyError(f"{place}: on and off of a {facts.switch.mechanism} switch are {what}")
     return facts
+
+
+def _switch(row: dict[str, Any], prompts: dict[str, Any], place: str) -> dict[str, Any]:
+    """Return a switch's row; a system text of one word is the name of a prompt, so that a text has one home."""
+    on = row.get("on")
+    if row.get("mechanism") != "system" or not isinstance(on, str) or len(on.split()) != 1:
+        return row
+    if on not in prompts:
+        raise UnknownName("prompt", on, prompts, where=f"switch of {place}")
+    return row | {"on": prompts[on]["text"]}
 
 
 def _inherited(name: str, rows: dict[str, Any], where: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def differences(pair: Pair) -> list[str]:
         ("promptings", ", ".join(base.promptings), ", ".join(derived.promptings)),
         ("visibility", base.facts.visibility, derived.facts.visibility),
     ]
-    ours, theirs = (msgspec.to_builtins(model.decoding) for model in pair)
+    ours, theirs = (_decoding(model) for model in pair)
     found += [(f"decoding {key}", ours.get(key), theirs.get(key)) for key in sorted({*ours, *theirs})]
     one, other = (m.protocol.params if m.protocol else {} for m in pair)
     found += [(key, one[key], other[key]) for key in sorted(set(one) & set(other) - {"dtype"})]
@@ -111,6 +111,28 @@ def differences(pair: Pair) -> list[str]:
         for what, here, there in found
         if here != there and _matters(what, pair)
     ]
+
+
+def _decoding(model: Model) -> dict[str, Any]:
+    """Return a model's decoding without what switches its thinking: a pair on the same weights compares that."""
+    settings: dict[str, Any] = msgspec.to_builtins(model.decoding)
+    switch, side = model.facts.switch, model.facts.side
+    setting = switch.setting(side) if switch and side else None
+    if switch and isinstance(setting, dict):
+        sent = {"chat_template_kwargs": setting} if switch.mechanism == "template" else setting
+        settings["extra"] = _without(settings.get("extra", {}), sent)
+    return settings
+
+
+def _without(settings: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
+    """Return settings without those that are `sent`, in tables within tables too."""
+    kept = {}
+    for key, value in settings.items():
+        if key not in sent:
+            kept[key] = value
+        elif isinstance(value, dict) and isinstance(sent[key], dict) and (rest := _without(value, sent[key])):
+            kept[key] = rest
+    return kept
 
 
 def _listed(limits: dict[str, Any]) -> str:
@@ -127,11 +149,7 @@ def _dtype(model: Model) -> str:
 
 def _matters(what: str, pair: Pair) -> bool:
     """A base that shows no thinking beside a model that shows all of its own is what every such pair is."""
-    if what == "decoding extra" and pair.base.facts.side != pair.derived.facts.side:
-        return False  # the switch of their thinking is what is compared
     if what == "dtype":  # of an endpoint's numbers nothing is known
         return any(m.serve is not None or (m.protocol and m.protocol.plugin.holds == "weights") for m in pair)
-    if what == "decoding extra" and pair.base.facts.side and pair.derived.facts.side:
-        return False  # the switch itself, which is what such a pair compares
     seen = {pair.base.facts.visibility, pair.derived.facts.visibility}
     return what != "visibility" or bool(seen & {"summary", "hidden"})

@@ -121,6 +121,11 @@ def asked_with(model: Asked, models: Iterable[Asked]) -> list[Words]:
         askers = [other for other in tuned if name in other.promptings]
         for other in ([model] if is_tuned or not askers else []) + askers:
             asked = words(name, other.facts)
+            if model.facts.side == "no_thinking" and model.facts.switch and model.facts.switch.on == asked.text:
+                raise StudyError(
+                    f"prompting {name} is what switches the thinking of {model.label.partition('+')[0]} on, so "
+                    f"{model.label} cannot be asked with it: both sides would be one. Ask this pair bare"
+                )
             if found.setdefault(asked.label, asked).identity() != asked.identity():
                 raise StudyError(
                     f"two native prompts of this study bear the name {asked.label!r} and differ: write one of them as "

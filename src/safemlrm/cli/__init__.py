@@ -8,7 +8,7 @@ import sys
 import typer
 
 from safemlrm import __version__
-from safemlrm.cli import data, look, probe, reporting, running, specimen
+from safemlrm.cli import data, listing, look, probe, reporting, running, specimen
 from safemlrm.errors import SafeMLRMError
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (running, reporting, look, specimen, data, probe):
+for module in (running, reporting, look, listing, specimen, data, probe):
     module.add_to(app)
 
 

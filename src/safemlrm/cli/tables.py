@@ -27,6 +27,12 @@ STEPS_COST = (
     "replies are there, so they are in no number here."
 )
 
+#: Columns of a table that is written to a file or a pipe.
+WIDTH = 140
+
+#: No column of words becomes narrower than this.
+_THREAD = 20
+
 
 def as_json(document: Any) -> None:
     """Print a document as JSON on stdout."""
@@ -34,21 +40,52 @@ def as_json(document: Any) -> None:
 
 
 def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: int = 0, names: int = 0
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    numbers: int = 0,
+    names: int = 0,
+    spare: Sequence[str] = (),
 ) -> None:
-    """Print a table; the last `numbers` columns are right-aligned, and the first `names` are never broken. Cells are
-    text, never markup."""
+    """Print a table; the last `numbers` columns are right-aligned, and the first `names` are never broken.
+
+    Cells are text, never markup. Where the terminal is too narrow, `spare` columns are left out one by one, and it is
+    said which.
+    """
     from rich.text import Text
 
-    console = Console(width=None if Console().is_terminal else 140)
+    console = Console(width=None if Console().is_terminal else WIDTH)
+    cells = [[_cell(value) for value in row] for row in rows]
+    shown = _that_fit(console.width, columns, cells, spare)
     console.print(Text(title, style="bold"), soft_wrap=True)
-    shown = Table(header_style="bold")
-    for place, name in enumerate(columns):
+    drawn = Table(header_style="bold")
+    for place in shown:
         right = place >= len(columns) - numbers
-        shown.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right or place < names)
-    for row in rows:
-        shown.add_row(*(Text(_cell(value)) for value in row))
-    console.print(shown)
+        drawn.add_column(
+            columns[place], justify="right" if right else "left", overflow="fold", no_wrap=right or place < names
+        )
+    for row in cells:
+        drawn.add_row(*(Text(row[place]) for place in shown))
+    console.print(drawn)
+    gone = [name for place, name in enumerate(columns) if place not in shown]
+    if gone:
+        typer.echo(f"Left out in a terminal of {console.width} columns: {', '.join(gone)}.")
+
+
+def _that_fit(width: int, columns: Sequence[str], cells: list[list[str]], spare: Sequence[str]) -> list[int]:
+    """Return the places of the columns that stand side by side without breaking a word, if `spare` ones go."""
+    widths = [max(map(_needed, (name, *(row[place] for row in cells)))) for place, name in enumerate(columns)]
+    places = list(range(len(columns)))
+    for name in spare:
+        if sum(widths[place] + 3 for place in places) + 1 <= width:
+            break
+        places.remove(columns.index(name))
+    return places
+
+
+def _needed(cell: str) -> int:
+    """Return the width in which a cell can be read: sentences fold between words, but not into a thread."""
+    return max([min(len(cell), _THREAD), *map(len, cell.split())])
 
 
 def _cell(value: object) -> str:
