@@ -466,3 +466,11 @@ def test_the_report_says_in_what_the_members_of_a_pair_were_asked_differently(
     assert silent.startswith("Mulberry-LLaVA-8B: the publication scored whole replies only.")
     assert "parts of simulated replies have no score, because none was published" in capsys.readouterr().out
     assert len(rehearsed(derived="think", base="think")) == 1
+
+
+def test_a_rehearsal_of_prompt_against_weights_is_no_finding(in_folder: Path) -> None:
+    study = STUDY.replace('["{derived}"]', '["bare", "think"]').replace('["{base}"]', '["bare", "think"]')
+    Path("study.toml").write_text(study, encoding="utf-8")
+    assert run(["run", "study.toml", "--judge", "specimen", "--limit", "20", "--out", "report"]) == 0
+    page = Path("report/report.html").read_text(encoding="utf-8")
+    assert "is no finding about it" in page and "Prompt or weights" in page

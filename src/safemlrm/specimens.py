@@ -34,6 +34,11 @@ ASSUMPTION = (
     "shows this assumption and not the study. No step of a thinking was ever scored: where a specimen's thinking turns "
     "is made up from a hash."
 )
+#: Said of simulated studies under several promptings: the publication measured each model under one.
+UNMOVED = (
+    "The specimens answer alike however they are asked, so that between promptings nothing differs: this rehearses the "
+    "comparison of prompt and weights, and is no finding about it."
+)
 #: Why a part of a simulated reply has no score: a fact of the publication, and nothing that went wrong.
 UNPUBLISHED = "the publication holds no score of this part"
 #: Said in replies to prompts that the study did not hold, and by models that it did not measure.

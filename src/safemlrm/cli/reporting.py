@@ -102,6 +102,7 @@ def report_store(
     beside = beside._replace(marks=source.marks, declared=source.declared, again=source.again, steps=source.steps)
     if source.simulated:
         notes.insert(0, f"Simulated: no model was called. {specimens.ASSUMPTION}")
+        notes += [specimens.UNMOVED] if source.readings["prompting"].n_unique() > 1 else []
         notes += unpublished(source)
     return write_report(
         source.readings,
