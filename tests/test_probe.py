@@ -32,6 +32,7 @@ from safemlrm.resolve import resolve
 from safemlrm.specimen_server import app
 from safemlrm.store import open_store
 from safemlrm.study import convert
+from safemlrm.thinking.formats import Delimiters, Format
 from support import ChatServer, completion, part
 
 GOOD = dict.fromkeys(QUESTIONS, "yes") | {"shows_thinking": "no"}
@@ -279,6 +280,16 @@ def test_of_a_reply_that_was_cut_off_nothing_is_said_to_be_missing() -> None:
     found = {f.name: f for f in asyncio.run(probe(send, ModelFacts(name="m", known=False, format="auto"), Decoding()))}
     for name in ("reads_images", "reads_several_images", "honours_system_prompt"):
         assert found[name].state == "unclear" and "--max-tokens" in found[name].detail
+
+
+def test_a_users_own_format_is_recognised() -> None:
+    async def send(prompt: Prompt, decoding: Decoding) -> Response:
+        return Response(text="[[thought]] answer")
+
+    own = {"mine": Format(thinking=(Delimiters("[[", "]]"),))}
+    for facts in (ModelFacts(name="m", format="mine", own=own), ModelFacts(name="m", format="auto", own=own)):
+        found = {f.name: f for f in asyncio.run(probe(send, facts, Decoding()))}
+        assert found["shows_thinking"].state == "yes" and "as mine" in found["shows_thinking"].detail
 
 
 def test_a_failed_question_leaves_the_others() -> None:

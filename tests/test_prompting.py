@@ -473,4 +473,4 @@ def test_a_rehearsal_of_prompt_against_weights_is_no_finding(in_folder: Path) ->
     Path("study.toml").write_text(study, encoding="utf-8")
     assert run(["run", "study.toml", "--judge", "specimen", "--limit", "20", "--out", "report"]) == 0
     page = Path("report/report.html").read_text(encoding="utf-8")
-    assert "is no finding about it" in page and "Prompt or weights" in page
+    assert "is no finding about it" in page and "Weights or prompt?" in page

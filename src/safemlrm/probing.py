@@ -155,11 +155,10 @@ async def _stops_at_the_limit(probe: _Probe) -> Answer:
 async def _shows_thinking(probe: _Probe) -> Answer:
     """Which form the thinking has, beside the one that the registry names."""
     reply = await probe.ask(user(REASON))
-    facts = probe.facts
-    known = facts.format if facts.known and facts.format != thinking.AUTO else None
-    found = thinking.recognise(reply, {facts.format: facts.delimiters} if facts.delimiters else None)
-    family = facts.delimiters or known or found
-    split = thinking.split(reply, family=family, opens_in=facts.opens_in if known else "output")
+    known = probe.facts.format if probe.facts.known and probe.facts.format != thinking.AUTO else None
+    own, opens_in = probe.facts.own, probe.facts.opens_in if known else "output"
+    found = thinking.recognise(reply, own)
+    split = thinking.split(reply, family=known or found, own=own, opens_in=opens_in)
     where = f"in the field {reply.reasoning_field}" if reply.reasoning else f"as {found}"
     expected = f"; the registry says {known}" if known else ""
     if split.thinking:
