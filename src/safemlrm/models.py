@@ -20,6 +20,7 @@ from safemlrm.modelfacts import (
     NativePrompt,
     Opening,
     PairKind,
+    Price,
     Serve,
     Side,
     Switch,
@@ -37,6 +38,7 @@ __all__ = [
     "NativePrompt",
     "Opening",
     "PairKind",
+    "Price",
     "Serve",
     "Side",
     "Switch",
@@ -46,6 +48,7 @@ __all__ = [
     "on_side",
     "own_formats",
     "parse_model",
+    "prices",
     "prompts",
     "registry",
     "split_side",
@@ -90,7 +93,7 @@ def parse_model(text: str) -> ModelName:
     return ModelName(protocol or None, model, f"http{address}".rstrip("/") if at else None)
 
 
-_TABLES = ("models", "prompts", "formats", "closed", "hosts")
+_TABLES = ("models", "prompts", "formats", "closed", "hosts", "prices")
 
 #: What a row that is `like` another does not take over: its names, its place in the study, its checkpoint.
 _OWN = {"hub", "served", "revision", "published", "think_role", "paper_prompting", "earlier", "like"}
@@ -102,6 +105,7 @@ class _Documents(NamedTuple):
     closed: dict[str, ClosedFamily]
     formats: dict[str, Format]
     prompts: dict[str, NativePrompt]
+    prices: dict[str, Price]
 
 
 def _documents(beside: Path | None) -> _Documents:
@@ -128,7 +132,12 @@ def _read(own: Path | None, _written: int) -> _Documents:
     closed = theirs.get("closed", {}) | ours["closed"] | theirs.get("closed", {})
     hosts = ours["hosts"] | theirs.get("hosts", {})
     return _Documents(
-        models, _rows(Host, hosts, where), _rows(ClosedFamily, closed, where), formats, _prompts(prompts, where)
+        models,
+        _rows(Host, hosts, where),
+        _rows(ClosedFamily, closed, where),
+        formats,
+        _prompts(prompts, where),
+        _rows(Price, theirs.get("prices", {}), f"[prices] of {where}"),
     )
 
 
@@ -143,8 +152,8 @@ def _rows(kind: type[Row], rows: dict[str, Any], where: str) -> dict[str, Row]:
     return {name: _convert(kind, row, f"{name!r} in {where}") for name, row in rows.items()}
 
 
-def _convert(kind: type[Row], row: dict[str, Any], where: str) -> Row:
-    for key in row:
+def _convert(kind: type[Row], row: Any, where: str) -> Row:
+    for key in row if isinstance(row, dict) else ():
         if key not in kind.__struct_fields__:
             raise UnknownName("key", key, kind.__struct_fields__, where=where)
     try:
@@ -236,6 +245,11 @@ def own_formats(beside: Path | None = None) -> dict[str, Format]:
 def prompts(beside: Path | None = None) -> dict[str, NativePrompt]:
     """Return the named native prompts."""
     return _documents(beside).prompts
+
+
+def prices(beside: Path | None = None) -> dict[str, Price]:
+    """Return what models cost, by the name that a study or a judge gives them; ours are none, for prices change."""
+    return _documents(beside).prices
 
 
 def facts_of(name: str, beside: Path | None = None, *, must: bool = False) -> ModelFacts:

@@ -42,7 +42,9 @@ OutDir = Annotated[Path | None, typer.Option("--out", help="Write the report the
 WantTax = Annotated[float | None, typer.Option(help="Say how many items a tax of this size needs (0.1: ten points).")]
 BaseRate = Annotated[float, typer.Option(help="The base's unsafe share that the smallest tax assumes.")]
 Prices = Annotated[list[str] | None, typer.Option("--price", help="NAME=IN/OUT, money per million tokens.")]
-Tokens = Annotated[str, typer.Option(help="IN/OUT tokens of one target call that the cost assumes.")]
+Tokens = Annotated[str, typer.Option(help="IN/OUT tokens of one call to a target, where none was measured.")]
+JudgeTokens = Annotated[str, typer.Option(help="IN/OUT tokens of one call to a judge, where none was measured.")]
+Measured = Annotated[str | None, typer.Option("--store", help="Take tokens from this store's calls to the same model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
 Simulated = Annotated[
     bool, typer.Option("--specimens", help="Simulated models, placeholder data and no calls: a rehearsal.")
@@ -109,19 +111,23 @@ def plan(
     base_rate: BaseRate = 0.3,
     price: Prices = None,
     tokens: Tokens = "400/800",
+    judge_tokens: JudgeTokens = "1500/150",
+    store: Measured = None,
     json: Json = False,
 ) -> int:
     """Say what a study means before the first paid call: trials, calls, pictures, the smallest tax seen, money."""
     from safemlrm.cli import tables
+    from safemlrm.cli.cost import Money
     from safemlrm.cli.power import Before
     from safemlrm.resolve import resolve
 
     lists = {"targets": target, "promptings": prompting, "defenses": defense, "judges": judge}
     chosen = {"seeds": seeds, "limit": limit, "per_scenario": per_scenario, "serve": serve, "steps": steps or None}
     wanted = compose(study, lists | chosen, dataset, attack, specimens=specimens)
-    planned = resolve(wanted, data=data, beside=study.parent if study else None, needs_data=False)
-    before = Before(wanted=want_tax, base_rate=base_rate, prices=tuple(price or ()), tokens=tokens)
-    tables.show_plan(planned, planned.tally(), json=json, before=before)
+    beside = study.parent if study else None
+    planned = resolve(wanted, data=data, beside=beside, needs_data=False)
+    money = Money(tuple(price or ()), tokens, judge_tokens, store, beside)
+    tables.show_plan(planned, planned.tally(), Before(want_tax, base_rate), money, json=json)
     return 0
 
 

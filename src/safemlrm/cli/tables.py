@@ -15,6 +15,7 @@ from safemlrm.records import digest
 if TYPE_CHECKING:
     import polars as pl
 
+    from safemlrm.cli.cost import Money
     from safemlrm.cli.power import Before
     from safemlrm.engine.counts import Counts
     from safemlrm.engine.run import Run
@@ -98,12 +99,10 @@ def _asked_with(plan: Plan, model: Model) -> list[str]:
     return [words.label for words in plan.prompted(model)]
 
 
-def show_plan(plan: Plan, tally: Tally, *, json: bool, before: Before | None = None) -> None:
-    """Print what a study will ask, what it can show, and what is missing."""
+def show_plan(plan: Plan, tally: Tally, before: Before, money: Money, *, json: bool) -> None:
+    """Print what a study will ask, what it can show, what it takes, and what is missing."""
     from safemlrm import pairs
-    from safemlrm.cli import power
-
-    before = before or power.NOTHING
+    from safemlrm.cli import cost, power
 
     judges = plan.study.judges
     document: dict[str, Any] = {
@@ -139,7 +138,7 @@ def show_plan(plan: Plan, tally: Tally, *, json: bool, before: Before | None = N
         "warnings": plan.warnings,
     }
     if json:
-        as_json(document | power.document(plan, tally, before))
+        as_json(document | power.document(plan, tally, before) | {"cost": cost.cost(plan, tally, money)})
         return
     rows = [(m.label, m.base, ", ".join(_asked_with(plan, m)), _reached(m)) for m in plan.models]
     table(f"{plan.study.name}: {len(rows)} models", ("model", "base", "prompting", "reached at"), rows)
@@ -159,6 +158,7 @@ def show_plan(plan: Plan, tally: Tally, *, json: bool, before: Before | None = N
     if plan.study.steps:
         typer.echo(STEPS_COST)
     power.show(plan, tally, before)
+    cost.show(plan, tally, money)
     for warning in plan.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if tally.missing:
