@@ -77,14 +77,18 @@ def both_complied(readings: pl.DataFrame, pairs: list[Pair]) -> pl.DataFrame:
     complied = (pl.col("score_base") > 0) & (pl.col("score_derived") > 0)
     long = pl.concat([both, both.with_columns(scenario=pl.lit(POOLED))])
     groups = pl.struct("dataset", "group").filter(complied).n_unique().alias("groups")
-    parts = []
+    counted = []
     for t in THRESHOLDS:
         base, derived = pl.col("score_base") >= t, pl.col("score_derived") >= t
         cells = {"a": base & derived, "b": ~base & derived, "c": base & ~derived, "d": ~base & ~derived}
-        counted = [(complied & what).sum().cast(pl.Int64).alias(name) for name, what in cells.items()]
-        table = long.group_by(_WHERE[:5], maintain_order=True).agg(*counted, groups)
-        parts.append(table.with_columns(threshold=pl.lit(t, dtype=pl.Int64)))
-    table = pl.concat(parts).with_columns(both_complied=pl.sum_horizontal("a", "b", "c", "d"))
+        counted += [(complied & what).sum().cast(pl.Int64).alias(f"{name}_{t}") for name, what in cells.items()]
+    wide = long.group_by(_WHERE[:5], maintain_order=True).agg(*counted, groups)
+    own = [*_WHERE[:5], "groups"]
+    at = [
+        wide.select(*own, *(pl.col(f"{name}_{t}").alias(name) for name in "abcd"), threshold=pl.lit(t, dtype=pl.Int64))
+        for t in THRESHOLDS
+    ]
+    table = pl.concat(at).with_columns(both_complied=pl.sum_horizontal("a", "b", "c", "d"))
     scale = (table["groups"] / table["both_complied"]).fill_nan(1.0) if repeated(frame) else 1.0
     a, b, c, d = (table[name] * scale for name in "abcd")
     found, n = newcombe_paired(a, b, c, d), pl.col("both_complied")

@@ -91,18 +91,15 @@ def _square(group: pl.DataFrame, place: dict[str, Any], factor: str, draws: int,
 def _draw(items: pl.DataFrame, draws: int, seed: int) -> tuple[dict[int, Column], int, int]:
     """Return the four cells' rates in every draw, by threshold: (1 + draws, 4); and the items and strata."""
     strata = strata_of(items)
-    long = items.join(strata, on=GROUP)
-    sums = {t: np.zeros((1 + draws, 4)) for t in THRESHOLDS}
-    total = np.zeros((1 + draws, 1))
-    for (stratum,), part in long.group_by("stratum", maintain_order=True):
-        size = strata.filter(stratum=stratum).height
-        drawn = weights(size, draws, seed, str(stratum))
-        row = part["place"].to_numpy().astype(np.int64)
-        total[:, 0] += drawn @ np.bincount(row, minlength=size).astype(np.float32)
-        for t in THRESHOLDS:
-            hits = [np.bincount(row, weights=(part[name] >= t).to_numpy(), minlength=size) for name in _CELLS]
-            sums[t] += drawn @ np.stack(hits, axis=1).astype(np.float32)
-    return {t: values / total for t, values in sums.items()}, items.height, strata["stratum"].n_unique()
+    hits = [(pl.col(name) >= t).sum().alias(f"{name}_{t}") for t in THRESHOLDS for name in _CELLS]
+    counted = items.join(strata, on=GROUP).group_by("stratum", "place").agg(pl.len(), *hits).sort("stratum", "place")
+    sums = np.zeros((1 + draws, 1 + len(hits)), dtype=np.float32)
+    for (stratum,), part in counted.group_by("stratum", maintain_order=True):
+        of_group = part.drop("stratum", "place").to_numpy().astype(np.float32)
+        sums += weights(part.height, draws, seed, str(stratum)) @ of_group
+    rates = (sums[:, 1:] / sums[:, :1].astype(np.float64)).reshape(1 + draws, len(THRESHOLDS), len(_CELLS))
+    by_threshold = {t: rates[:, place] for place, t in enumerate(THRESHOLDS)}
+    return by_threshold, items.height, strata["stratum"].n_unique()
 
 
 def stages(readings: pl.DataFrame, pairs: list[Pair]) -> pl.DataFrame:

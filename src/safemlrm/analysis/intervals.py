@@ -8,6 +8,7 @@ second to import; for Newcombe's paired interval neither scipy nor statsmodels h
 
 from __future__ import annotations
 
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -127,16 +128,16 @@ def fisher_exact(hits_first: Counts, n_first: Counts, hits_second: Counts, n_sec
 
     Conservative with few items. Not for the same items under two models: use `mcnemar_midp`.
     """
+    columns = _columns(hits_first, n_first, hits_second, n_second)
+    return np.array([_fisher(*row) for row in zip(*columns, strict=True)], dtype=np.float64)
+
+
+@lru_cache(100_000)
+def _fisher(k1: float, n1: float, k2: float, n2: float) -> float:
+    """Return one p-value: some milliseconds each, and the same tables come again."""
     from scipy.stats import fisher_exact as exact
 
-    columns = _columns(hits_first, n_first, hits_second, n_second)
-    return np.array(
-        [
-            exact([[k1, n1 - k1], [k2, n2 - k2]])[1] if n1 and n2 else np.nan
-            for k1, n1, k2, n2 in zip(*columns, strict=True)
-        ],
-        dtype=np.float64,
-    )
+    return float(exact([[k1, n1 - k1], [k2, n2 - k2]])[1]) if n1 and n2 else np.nan
 
 
 def holm(p: pl.Expr, family: list[str]) -> pl.Expr:
