@@ -1,13 +1,13 @@
 """Are scenarios ranked alike by different models, and does a scenario's safety-training data explain its rank?
 
-Sources: Kendall and Babington Smith, Annals of Mathematical Statistics 10 (1939) 275 (W); Efron, Journal of the
-American Statistical Association 82 (1987) 171 (the bias-corrected percentile interval); Bonett and Wright,
-Psychometrika 65 (2000) 23 (the interval of Spearman's rank correlation).
+Sources: Kendall and Babington Smith, Annals of Mathematical Statistics 10 (1939) 275 (W); Laird and Louis, Journal of
+Educational Statistics 14 (1989) 29 (`rankings`: the intervals); Bonett and Wright, Psychometrika 65 (2000) 23 (the
+interval of a rank correlation over scenarios).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, permutations
 from math import atanh, factorial, sqrt, tanh
 from typing import Any
@@ -17,6 +17,7 @@ import polars as pl
 
 from safemlrm.analysis.frames import POOLED, THRESHOLDS, UNSAFE
 from safemlrm.analysis.intervals import Column
+from safemlrm.analysis.rankings import by_chance, true_values
 from safemlrm.analysis.resampling import Replicates, ratio
 from safemlrm.errors import StudyError
 
@@ -33,27 +34,26 @@ def consistency(drawn: Replicates, crosswalk: Mapping[str, str] | None = None) -
 
     `what` is `tax` (each pair's differences) or `rate` (the derived models' shares). `crosswalk` maps scenarios to
     common categories, so that data sets can be set side by side; scenarios of one category are pooled. Rows with the
-    condition `all` rank every pair under every condition (and data set) as a rater of its own. `low` and `high`
-    are bias-corrected percentiles of the joint bootstrap: over items, not over models; `p` is Friedman's test (chi-
-    squared, so for some ten scenarios or more). High agreement among models that share a base or a judge is no news.
+    condition `all` rank every pair under every condition (and data set) as a rater of its own. `w` is that of the
+    estimates; `low` and `high` are for the true figures (`rankings`), which agree more than noisy ones, so `w` may
+    stand at an end: over items, not over models. `p` says how often such agreement comes by chance, pairs that share a
+    base agreeing by its noise. Agreement among models that share a judge is no news.
     """
     rows = []
     for place, matrix, names in _matrices(drawn, crosswalk):
         if len(names) < 2 or matrix.shape[2] < 3:
             continue
-        values = _kendall(matrix)
-        low, high = _bias_corrected(values)
-        chi = len(names) * (matrix.shape[2] - 1) * values[0]
+        low, high = _ends(matrix, _kendall)
         rows.append(
             place
-            | {"models": len(names), "scenarios": matrix.shape[2], "w": values[0], "low": low, "high": high}
-            | {"p": _chi_squared(chi, matrix.shape[2] - 1)}
+            | {"models": len(names), "scenarios": matrix.shape[2], "w": _kendall(matrix[:1])[0]}
+            | {"low": low, "high": high, "p": by_chance(matrix, _kendall)}
         )
     return _table(rows, CONSISTENCY)
 
 
 def correlations(drawn: Replicates, crosswalk: Mapping[str, str] | None = None) -> pl.DataFrame:
-    """Return Spearman's rank correlation over scenarios of every two pairs, with the joint bootstrap's interval.
+    """Return Spearman's rank correlation over scenarios of every two pairs, with the interval of the true one.
 
     At the primary threshold, within a condition; `crosswalk` and the interval as in `consistency`.
     """
@@ -62,10 +62,10 @@ def correlations(drawn: Replicates, crosswalk: Mapping[str, str] | None = None) 
         if matrix.shape[2] < 3 or place["threshold"] != UNSAFE or place["condition"] == POOLED:
             continue
         for first, second in combinations(range(len(names)), 2):
-            values = _spearman(matrix[:, first], matrix[:, second])
-            low, high = _bias_corrected(values)
+            two = matrix[:, [first, second]]
+            low, high = _ends(two, _of_two)
             shown = {"first": names[first], "second": names[second], "scenarios": matrix.shape[2]}
-            rows.append(place | shown | {"rho": values[0], "low": low, "high": high})
+            rows.append(place | shown | {"rho": _of_two(two[:1])[0], "low": low, "high": high})
     return _table(rows, CORRELATIONS)
 
 
@@ -170,17 +170,21 @@ def _spearman(first: Column, second: Column) -> Column:
     return np.asarray((a * b).sum(axis=1) / np.where(under > 0, under, np.nan))
 
 
-def _bias_corrected(values: Column) -> tuple[float | None, float | None]:
-    """Return Efron's bias-corrected 95 % percentiles: resampling adds noise to noise, which drives agreement down."""
-    from scipy.special import ndtr, ndtri
+def _of_two(matrix: Column) -> Column:
+    return _spearman(matrix[:, 0], matrix[:, 1])
 
-    draws = values[1:][~np.isnan(values[1:])]
-    if np.isnan(values[0]) or len(draws) < 0.95 * (len(values) - 1) or np.ptp(draws) < 1e-12:
+
+def _ends(matrix: Column, statistic: Callable[[Column], Column]) -> tuple[float | None, float | None]:
+    """Return the central 95 % of a statistic of the true figures, widened to the estimates' own where that is outside.
+
+    None where it is not defined or nothing varies.
+    """
+    own = float(statistic(matrix[:1])[0])
+    true = None if np.isnan(own) else true_values(matrix)
+    if true is None:
         return None, None
-    below = ((draws < values[0]).sum() + 0.5 * (draws == values[0]).sum()) / len(draws)
-    shift = ndtri(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))
-    low, high = np.quantile(draws, ndtr(2 * shift + ndtri([0.025, 0.975])))
-    return min(float(low), float(values[0])), max(float(high), float(values[0]))
+    low, high = np.quantile(statistic(true), [0.025, 0.975])
+    return min(float(low), own), max(float(high), own)
 
 
 def _bonett_wright(rho: float, n: int) -> tuple[float | None, float | None]:
@@ -200,12 +204,6 @@ def _permutation(values: Column, amount: Column, rho: float) -> float:
         orders = np.random.default_rng(0).permuted(np.tile(np.arange(n), (_ORDERS, 1)), axis=1)
     found = np.abs(_spearman(np.tile(values, (len(orders), 1)), amount[orders])) >= abs(rho) - 1e-12
     return float(found.mean()) if len(orders) == factorial(n) else float((found.sum() + 1) / (len(orders) + 1))
-
-
-def _chi_squared(value: float, free: int) -> float | None:
-    from scipy.special import chdtrc
-
-    return None if np.isnan(value) else float(chdtrc(free, value))
 
 
 def _table(rows: list[dict[str, Any]], columns: list[str]) -> pl.DataFrame:
