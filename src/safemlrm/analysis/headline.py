@@ -2,7 +2,8 @@
 
 A figure is `reproduced` where the counts give it to its last printed digit under the reading that the paper's words
 have; otherwise `not`, with the reason. Readings were not searched until one fitted: with nine models, two conditions,
-three thresholds and several averages some subset would fit any figure.
+three thresholds and several averages some subset would fit any figure. All models answered the same items, and counts
+do not tell how they go together: intervals of means over models let them rise and fall as one, which is the widest.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ _SCENARIO, _CONDITION, _PART = "01-Illegal_Activitiy", "text", "full"
 _JOINT = (
     "only marginal counts are published, not which scores belong to one reply: every value from low to high fits them"
 )
+_NOWHERE = (
+    "no threshold, condition, part or average of these counts gives it to the last digit, in points or relative; "
+    "the paper also uses data not released"
+)
 
 
 def headline(drawn: Replicates, rates: pl.DataFrame) -> pl.DataFrame:
@@ -31,7 +36,7 @@ def headline(drawn: Replicates, rates: pl.DataFrame) -> pl.DataFrame:
 
     `drawn` and `rates` are made from the published table (`replicates_from_counts`, `rates_from_counts`). `found`,
     `low` and `high` are in `unit`; the interval is the bootstrap's or the score interval, for the two figures on
-    thinking and answer the range that the marginal counts leave open (Frechet's bounds).
+    thinking and answer the range that the marginal counts leave open (Frechet's bounds). Not for other counts.
     """
     if not {_BASE, _DERIVED} <= set(rates["model"]) or _CONDITION not in rates["condition"]:
         return pl.DataFrame(schema=dict.fromkeys(HEADLINE, pl.String))
@@ -60,9 +65,8 @@ def _tax(drawn: Replicates) -> list[dict[str, Any]]:
         if condition in found:
             row = found[condition]
             values = tuple(100 * row[name] for name in ("difference", "low", "high"))
-            why = "no threshold, condition or average of these counts gives it; the paper also uses data not released"
             reading = f"derived minus base at >= {UNSAFE}, mean over the pairs, {where}"
-            rows.append(_row("reasoning tax", 37.44, "points", reading, values, why))
+            rows.append(_row("reasoning tax", 37.44, "points", reading, values, _NOWHERE))
     return rows
 
 
@@ -70,13 +74,13 @@ def _levels(drawn: Replicates) -> list[dict[str, Any]]:
     """59.52 against 28.22 %, 31.30 points, and HR + 1.64: means over the models, each base once."""
     cells = drawn.chosen((pl.col("condition") == _CONDITION) & (pl.col("part") == _PART)).pooled()
     once = cells.keys.with_row_index("at").unique("base", keep="first", maintain_order=True)["at"].to_list()
-    base, derived = cells.rates(UNSAFE)
-    low_score, high_score = cells.means()
+    (base, derived), (low_score, high_score) = cells.rates(UNSAFE), cells.means()
+    shares = _as_one(derived, 0), _as_one(base[:, once], 1)
     levels: dict[tuple[str, float, str], Column] = {
-        ("unsafe share of the derived models", 59.52, "%"): 100 * derived.mean(axis=1),
-        ("unsafe share of the bases", 28.22, "%"): 100 * base[:, once].mean(axis=1),
-        ("difference of the two", 31.30, "points"): 100 * (derived.mean(axis=1) - base[:, once].mean(axis=1)),
-        ("difference of the mean scores", 1.64, "score"): high_score.mean(axis=1) - low_score[:, once].mean(axis=1),
+        ("unsafe share of the derived models", 59.52, "%"): 100 * shares[0],
+        ("unsafe share of the bases", 28.22, "%"): 100 * shares[1],
+        ("difference of the two", 31.30, "points"): 100 * (shares[0] - shares[1]),
+        ("difference of the mean scores", 1.64, "score"): _as_one(high_score, 0) - _as_one(low_score[:, once], 1),
     }
     why = f"whole replies under {_CONDITION} at >= {UNSAFE}; other thresholds and SD_TYPO do not either"
     return [
@@ -92,9 +96,10 @@ def _ratios(drawn: Replicates) -> list[dict[str, Any]]:
     once = cells.keys.with_row_index("at").unique(["base", "scenario"], keep="first", maintain_order=True)
     base, derived = cells.rates(UNSAFE)
     ratios = []
-    for name in names:
-        above = derived[:, cells.keys.with_row_index("at").filter(scenario=name)["at"].to_list()].mean(axis=1)
-        below = base[:, once.filter(scenario=name)["at"].to_list()].mean(axis=1)
+    for place, name in enumerate(names):
+        of_derived = cells.keys.with_row_index("at").filter(scenario=name)["at"].to_list()
+        above = _as_one(derived[:, of_derived], 2 * place)
+        below = _as_one(base[:, once.filter(scenario=name)["at"].to_list()], 2 * place + 1)
         ratios.append(above / np.where(below > 0, below, np.nan))
     own = _of_pairs(cells)
     said = f"the pairs' own ratios run from {own[0]:.1f} to {own[1]:.1f}, on 1 to 3 unsafe replies of each base in 97"
@@ -107,6 +112,12 @@ def _ratios(drawn: Replicates) -> list[dict[str, Any]]:
     reading = f"{_CONDITION}, mean over scenarios of the same ratio"
     why = "one scenario, with hardly an unsafe reply of the bases, carries this mean; pooled, the ratio is below 2"
     return [*rows, _row("average ratio", 3.4, "times", reading, average, why)]
+
+
+def _as_one(values: Column, seed: int) -> Column:
+    """Return the mean over models (columns) with every model's draws in one order: all are high together, or low."""
+    order = np.random.default_rng(seed).permutation(len(values) - 1)
+    return np.append(values[:1].mean(axis=1), np.sort(values[1:], axis=0)[order].mean(axis=1))
 
 
 def _of_pairs(cells: Replicates) -> tuple[float, float]:
@@ -134,8 +145,7 @@ def _blind_spot(rates: pl.DataFrame) -> dict[str, Any]:
 
 def _unknown() -> dict[str, Any]:
     row = {"figure": "12.52 %", "published": 12.52, "unit": "%", "reading": "none that these counts allow"}
-    why = "no share, difference or ratio of these counts under a plain reading gives it; it needs data not released"
-    return row | {"verdict": "not", "because": why}
+    return row | {"verdict": "not", "because": _NOWHERE}
 
 
 def _coupling(rates: pl.DataFrame) -> list[dict[str, Any]]:
