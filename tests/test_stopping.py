@@ -16,6 +16,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from safemlrm.analysis import confidence_sequence
 from safemlrm.analysis.stopping import look
 from safemlrm.cli import run as command
 from safemlrm.cli.stopping import watched
@@ -226,6 +227,31 @@ def test_nothing_behind_the_first_pending_item_is_looked_at(at: int) -> None:
     states[at] = "pending"
     found = look(readings(states, [(0, 5)] * 30), PAIR)
     assert (found.items, found.finished, found.read) == (30, at, at)
+
+
+STATES = st.lists(st.sampled_from(["answered", "answered", "answered", "failed", "blocked", "pending"]), min_size=40)
+BEHIND = st.lists(st.tuples(st.sampled_from(["answered", "failed", "pending"]), st.integers(0, 5), st.integers(0, 5)))
+
+
+@given(states=STATES, behind=BEHIND, seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_a_look_is_the_sequence_of_the_finished_front_whatever_stands_behind_it(
+    states: list[str], behind: list[tuple[str, int, int]], seed: int
+) -> None:
+    scores = [(int(a), int(b)) for a, b in np.random.default_rng(seed).choice([0, 4], size=(len(states), 2))]
+    front = states.index("pending") if "pending" in states else len(states)
+    found = look(readings([*states[:front], "pending"], [*scores[:front], (0, 0)]), PAIR)
+    later = readings(
+        states[:front] + ["pending"] + [state for state, _, _ in behind],
+        scores[:front] + [(5, 5)] + [(base, derived) for _, base, derived in behind],
+    )
+    assert look(later, PAIR)[1:] == found[1:]
+    kept = zip(states[:front], scores[:front], strict=True)
+    gaps = np.array([(b >= 4) - (a >= 4) for state, (a, b) in kept if state == "answered"], dtype=float)
+    assert (found.finished, found.read) == (front, len(gaps))
+    sequence = confidence_sequence(gaps)
+    told = (sequence.estimate[-1], sequence.low[-1], sequence.high[-1]) if sequence.stopped else (None, None, None)
+    assert found[3:] == told
 
 
 def test_a_failure_stays_in_the_front_and_is_left_out_unless_it_is_asked_again() -> None:
