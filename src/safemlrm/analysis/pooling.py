@@ -61,17 +61,18 @@ def pooled(
     (first, error_first), (second, error_second) = _centre(base, total[0]), _centre(derived, total[1])
     over_a, over_gap = _hyper(a, first, error_first), _hyper(gap, second - first, np.hypot(error_first, error_second))
     log = np.add.outer(over_a.weight, over_gap.weight)
-    for scenario in likelihood:
-        inner = over_a.prior @ scenario @ over_gap.prior.T
-        log = log + np.log(np.maximum(inner, 1e-37))
+    # each scenario's likelihood of a logit, its gap integrated under every (mean, spread) of the gaps
+    given_a = [over_gap.prior @ scenario.T for scenario in likelihood]
+    for inner in given_a:
+        log = log + np.log(np.maximum(over_a.prior @ inner.T, 1e-37))
     chance = np.exp(log - logsumexp(log)).ravel()
     stream = np.random.default_rng(seed)
     chosen = stream.choice(len(chance), size=draws, p=chance / chance.sum())
     of_a, of_gap = np.divmod(chosen, len(over_gap.weight))
     found_base, found_derived = np.empty((draws, len(base))), np.empty((draws, len(base)))
-    for place, scenario in enumerate(likelihood):
-        prior_a, prior_gap = over_a.prior[of_a], over_gap.prior[of_gap]
-        row = _draw(prior_a * (prior_gap @ scenario.T), stream)
+    prior_a, prior_gap = over_a.prior[of_a], over_gap.prior[of_gap]
+    for place, (scenario, inner) in enumerate(zip(likelihood, given_a, strict=True)):
+        row = _draw(prior_a * inner[of_gap], stream)
         column = _draw(prior_gap * scenario[row], stream)
         logit = _jitter(a, row, stream)
         found_base[:, place] = expit(logit)
