@@ -12,7 +12,7 @@ import pytest
 from safemlrm import prompting
 from safemlrm.cli import run
 from safemlrm.errors import StudyError, UnknownName
-from safemlrm.models import ModelFacts, closed_families, facts_of, hosts, prompts, registry, split_side
+from safemlrm.models import ModelFacts, closed_families, facts_of, hosts, prices, prompts, registry, split_side
 from safemlrm.resolve import resolve
 from safemlrm.study import convert
 from safemlrm.thinking import names
@@ -366,4 +366,7 @@ def test_the_rows_that_a_page_shows_are_read(page: str, tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "models.toml").write_text(block, encoding="utf-8")
-        assert facts_of("my-reasoner-7b", folder, must=True).known
+        if block.startswith("[prices]"):
+            assert prices(folder)["my-reasoner-7b"].input == 0.2
+        else:
+            assert facts_of("my-reasoner-7b", folder, must=True).known
