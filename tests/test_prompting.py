@@ -468,6 +468,15 @@ def test_the_report_says_in_what_the_members_of_a_pair_were_asked_differently(
     assert len(rehearsed(derived="think", base="think")) == 1
 
 
+def test_the_report_says_when_pictures_were_limited_differently(in_folder: Path) -> None:
+    rehearsed(derived="think", base="think")
+    with open_store("think-think.db") as store:
+        source = gather(store)
+        arms: Any = source.facts["arms"]
+        next(arm for arm in arms if arm["model"] == "mulberry-llava-8b")["target"]["limits"] = {"max_pixels": 784}
+        assert "image-processor limits: not set against {'max_pixels': 784}" in " ".join(unlike(store, source))
+
+
 def test_a_rehearsal_of_prompt_against_weights_is_no_finding(in_folder: Path) -> None:
     study = STUDY.replace('["{derived}"]', '["bare", "think"]').replace('["{base}"]', '["bare", "think"]')
     Path("study.toml").write_text(study, encoding="utf-8")

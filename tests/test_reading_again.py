@@ -109,3 +109,14 @@ def test_a_model_whose_format_is_not_at_hand_is_named_when_it_is_judged_again(
     caplog.clear()
     _again(asked)
     assert "not in the registry" not in caplog.text
+
+
+def test_a_run_tries_the_users_own_formats_first_for_a_model_that_nobody_knows(
+    server: ChatServer, in_folder: Path
+) -> None:
+    server.behave = judged(lambda body: completion(REPLY))
+    Path("models.toml").write_text(f"[formats.mine]\nthinking = [{RIGHT}]\n", encoding="utf-8")
+    Path("study.toml").write_text('[[data]]\ndataset = "specimen"\n', encoding="utf-8")
+    target, judge = f"openai_compatible:unheard-of@{server.url}", f"opensafemlrm:judge-a@{server.url}"
+    assert run(["run", "study.toml", "--target", target, "--judge", judge, "--limit", "2"]) == 0
+    assert _parts() == {"thinking": (2, 2), "answer": (2, 2), "full": (2, 2)}

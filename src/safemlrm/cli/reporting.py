@@ -155,7 +155,8 @@ def _asked(source: Source, model: str) -> dict[str, set[str]]:
     for arm in mine:
         decoding = {k: v for k, v in arm["decoding"].items() if not (switched and k == "extra")}
         settings = {f"decoding {k}": v for k, v in decoding.items()} | arm["target"].get("settings", {})
-        flags = {"engine flags": arm["target"]["flags"]} if "flags" in arm["target"] else {}
+        named = {"flags": "engine flags", "limits": "image-processor limits"}
+        flags = {name: arm["target"][key] for key, name in named.items() if key in arm["target"]}
         prompt = {"prompting": arm["prompting"]["name"]}
         for name, value in (settings | flags | prompt).items():
             found.setdefault(name, set()).add(str(value))
