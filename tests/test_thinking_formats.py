@@ -207,6 +207,8 @@ def test_in_every_format_an_answer_without_delimiters_is_its_own_answer(reply: R
         ("<think>R</think><|begin_of_box|>A<|end_of_box|>", "glm_box"),
         ("<think>R</think><answer>A</answer>", "think_answer"),
         ("R</think>A", "think_tags"),
+        (r"<think>R</think>So \boxed{4}", "think_boxed"),
+        (r"So \boxed{4}", "untagged"),
         ("<|channel>thought\nR<channel|>A", "gemma_channel"),
         ("<unused94>thought\nR<unused95>A", "unused_tokens"),
         ("### Step 1: a list in an ordinary answer", "untagged"),
@@ -261,6 +263,7 @@ def test_a_users_own_format_is_a_few_lines_of_data(tmp_path: Path) -> None:
         ('[formats.x]\nthinkin = [["a", "b"]]', "unknown key 'thinkin'.*Did you mean 'thinking'"),
         ('[formats.x]\nthinking = [["a"]]', "x"),
         ('[formats.x]\nheadings = [" :"]', "stands everywhere"),
+        ("[formats.x]\nsigns = [[]]", "stands everywhere"),
         ('[models.m]\nformat = "braquets"', "unknown output format 'braquets'"),
     ],
 )
