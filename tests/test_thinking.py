@@ -192,13 +192,17 @@ def test_an_answer_of_a_well_formed_reply_is_its_own_answer(reply: Response, sto
         assert (again.status, again.answer) == ("untagged", found.answer)
 
 
-@pytest.mark.parametrize(
-    "unit", ["<think>", "</think>", "<think></think>", "<think>a</think>b", "<answer>", "<   think", "### Step 1:\n"]
+HOSTILE = (
+    *("<think>", "</think>", "<think></think>", "<think>a</think>b", "<answer>", "<   think", "### Step 1:\n", "###"),
+    *("\\boxed{", "<|channel|>", "<|end|>", "<think>◁/think▷<analysis></think>◁think▷</analysis>"),
 )
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
 @pytest.mark.parametrize("stop", ["stop", "length"])
-def test_half_a_megabyte_of_tags_is_read_and_given_back(unit: str, stop: Stop) -> None:
-    text = unit * (500_000 // len(unit))
-    for family in ("think_tags", "mulberry_sections"):
+def test_a_quarter_of_a_megabyte_of_delimiters_is_read_and_given_back(unit: str, stop: Stop) -> None:
+    text = unit * (250_000 // len(unit))
+    for family in ("think_tags", "mulberry_sections", "harmony", "kimi_think", "analysis_tags", "auto"):
         assert "".join(s.text for s in split(Response(text=text, stop=stop), family=family).segments) == text
 
 
