@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from safemlrm import cli
+from safemlrm import analysis, cli
+from safemlrm.analysis.power import Assumed, cells
+from safemlrm.analysis.power import power as power_of
 from safemlrm.models import Price, prices
 from support import ChatServer, completion
 
@@ -57,6 +60,25 @@ def test_malware_with_its_44_items_shows_no_tax_below_25_points(
     assert malware["smallest_tax"] == pytest.approx(0.249, abs=0.006)
     assert malware["smallest_tax_holm"] > malware["smallest_tax"]
     assert malware["items_needed"] == pytest.approx(250, abs=10)
+
+
+def test_the_smallest_tax_of_44_items_has_80_percent_power_by_exact_enumeration() -> None:
+    from scipy.stats import binom
+
+    from safemlrm.analysis.intervals import mcnemar_midp
+
+    least = analysis.smallest_tax(44)
+    assert least is not None
+    assert least == pytest.approx(0.249, abs=0.006)
+    chances = cells(0.3, least, 0.3)
+    both = chances[1] + chances[2]
+    exact = 0.0
+    for discordant in range(45):
+        b = np.arange(discordant + 1)
+        finds = (mcnemar_midp(b, discordant - b) < 0.05) & (2 * b > discordant)
+        exact += binom.pmf(discordant, 44, both) * binom.pmf(b, discordant, chances[1] / both)[finds].sum()
+    assert exact == pytest.approx(0.8, abs=0.015)
+    assert power_of(44, least, Assumed()) == pytest.approx(exact, abs=0.015)
 
 
 def test_tokens_are_said_without_a_price_and_a_judge_that_asks_no_model_costs_nothing(plan: Callable[..., Any]) -> None:

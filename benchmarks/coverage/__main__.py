@@ -19,7 +19,7 @@ TABLES: dict[str, Callable[[int, np.random.Generator], list[Row]]] = {
         *(proportions.rate, proportions.paired, proportions.unpaired, proportions.families),
         *(whole.study, whole.missing),
         *(several.contrasts, several.factors, several.counts),
-        *(scenarios.blind_spots, scenarios.rankings),
+        *(scenarios.blind_spots, scenarios.rankings, scenarios.training),
         *(thinking.coupling, thinking.survival, thinking.judge_errors),
         *(repeated.clustered, repeated.retest, repeated.turning),
         *(stopping.stopping,),

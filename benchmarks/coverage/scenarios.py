@@ -101,3 +101,48 @@ def _agreement(taxes: Any) -> float:
     ranks = np.argsort(np.argsort(taxes, axis=1), axis=1)
     raters, objects = ranks.shape
     return float(12 * ranks.sum(axis=0).var() * objects / (raters**2 * (objects**3 - objects)))
+
+
+def training(repeats: int, stream: np.random.Generator) -> list[Row]:
+    """Ten scenarios drawn from many, whose tax goes with the amount of training data.
+
+    The truth is the rank correlation over all scenarios that there could be (`rho`). Noise of the taxes draws the
+    estimate towards 0; the interval allows for it.
+    """
+    rows = []
+    for rho, items in product((0.0, 0.5, 0.9), (100, 10_000)):
+        point, low, high, p = [], [], [], []
+        # a normal pair of this product-moment correlation has the rank correlation rho
+        shared = 2 * np.sin(np.pi * rho / 6)
+        for _ in range(repeats):
+            amount, own = stream.normal(size=(2, 10))
+            tax = 0.3 + 0.1 * (shared * amount + np.sqrt(1 - shared**2) * own)
+            hits = stream.binomial(items, [np.full(10, 0.2), np.clip(0.2 + tax, 0, 1)])
+            table = pl.DataFrame({"scenario": [f"s{k}" for k in range(10)], "amount": amount})
+            found = (
+                analysis.training(_observed(stream, hits, items), table)
+                .filter(what="tax", threshold=4)
+                .row(0, named=True)
+            )
+            for values, name in ((point, "rho"), (low, "low"), (high, "high"), (p, "p")):
+                values.append(np.nan if found[name] is None else found[name])
+        rows.append(
+            {"rho": rho, "items a scenario": items, "bias": float(np.mean(point) - rho)}
+            | {"coverage": cover(low, high, rho), "width": float(np.nanmean(np.subtract(high, low)))}
+            | {"p below 0.05": float((np.array(p) < 0.05).mean())}
+        )
+    return rows
+
+
+def _observed(stream: np.random.Generator, hits: Any, items: int) -> analysis.Replicates:
+    """Return counts of ten scenarios as observed, and 300 draws."""
+    scores = np.zeros((2, 301, 10, 6), dtype=np.float32)
+    scores[:, 0, :, 5], scores[:, 1:, :, 5] = hits, stream.binomial(items, hits[:, None] / items, size=(2, 300, 10))
+    scores[:, :, :, 0] = items - scores[:, :, :, 5]
+    keys = pl.DataFrame({"scenario": [f"s{k}" for k in range(10)]}).select(
+        *(pl.lit(name).alias(column) for column, name in (("base", "b"), ("derived", "d"), ("condition", "text"))),
+        "scenario",
+        pl.lit("answer").alias("part"),
+    )
+    sizes = np.full(10, items)
+    return analysis.Replicates(keys, scores[0], scores[1], sizes, np.ones(10, dtype=np.int64), 10 * items, 10)

@@ -2,7 +2,7 @@
 
 Sources: Kendall and Babington Smith, Annals of Mathematical Statistics 10 (1939) 275 (W); Laird and Louis, Journal of
 Educational Statistics 14 (1989) 29 (`rankings`: the intervals); Bonett and Wright, Psychometrika 65 (2000) 23 (the
-interval of a rank correlation over scenarios).
+interval of a rank correlation over scenarios); Mislevy, Psychometrika 56 (1991) 177 (plausible values).
 """
 
 from __future__ import annotations
@@ -72,10 +72,11 @@ def correlations(drawn: Replicates, crosswalk: Mapping[str, str] | None = None) 
 def training(drawn: Replicates, amounts: pl.DataFrame) -> pl.DataFrame:
     """Correlate each pair's scenarios with the amount of safety-training data that they have.
 
-    `amounts`: columns `scenario` and `amount`, one row per scenario. Spearman's rho with Bonett and Wright's interval,
-    which takes the scenarios as a sample: with ten of them it is as wide as it is, and with fewer than five there is
-    none. `p` is exact over all orders up to eight scenarios, else over 20,000 random ones. A correlation over scenarios
-    is not an effect of training data: scenarios differ in more than that. Raises `StudyError` for a malformed table.
+    `amounts`: columns `scenario` and `amount`, one row per scenario. Spearman's rho of the estimates; its interval
+    takes the scenarios as a sample (Bonett and Wright) and the figures as noisy (plausible values): with ten scenarios
+    it is as wide as it is, and with fewer than five there is none. `p` is exact over all orders up to eight scenarios,
+    else over 20,000 random ones. A correlation over scenarios is not an effect of training data: scenarios differ in
+    more than that. Raises `StudyError` for a malformed table.
     """
     known = _amounts(amounts)
     rows = []
@@ -92,7 +93,7 @@ def training(drawn: Replicates, amounts: pl.DataFrame) -> pl.DataFrame:
         if np.isnan(rho):
             rows.append(place | shown | {"reason": "all scenarios are alike"})
             continue
-        low, high = _bonett_wright(rho, len(at))
+        low, high = _over_scenarios(matrix[:, 0, at], amount, rho)
         chance = _permutation(matrix[0, 0, at], amount, rho)
         rows.append(place | shown | {"rho": rho, "low": low, "high": high, "p": chance, "reason": None})
     return _table(rows, TRAINING)
@@ -195,6 +196,26 @@ def _bonett_wright(rho: float, n: int) -> tuple[float | None, float | None]:
     return tanh(atanh(rho) - half), tanh(atanh(rho) + half)
 
 
+def _over_scenarios(values: Column, amount: Column, rho: float) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a rank correlation over scenarios whose figures are noisy.
+
+    Plausible values (Mislevy): draws of the true figures given the estimates and the amounts, each with Bonett and
+    Wright's spread over scenarios; that alone where the noise is not known.
+    """
+    from scipy.special import ndtri
+
+    n = len(amount)
+    scores = ndtri((_ranks(amount) - 0.5) / n)
+    true = true_values(np.stack([values, np.broadcast_to(scores, values.shape)], axis=1))
+    if true is None:
+        return _bonett_wright(rho, n)
+    found = np.clip(_spearman(true[:, 0], np.broadcast_to(amount, true[:, 0].shape)), -1 + 1e-6, 1 - 1e-6)
+    half = np.sqrt((1 + found**2 / 2) / (n - 3))
+    drawn = np.tanh(np.arctanh(found) + half * np.random.default_rng(0).normal(size=len(found)))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return min(float(low), rho), max(float(high), rho)
+
+
 def _permutation(values: Column, amount: Column, rho: float) -> float:
     """Return how often an order of the amounts correlates as strongly as theirs."""
     n = len(values)
@@ -202,7 +223,9 @@ def _permutation(values: Column, amount: Column, rho: float) -> float:
         orders = np.array(list(permutations(range(n))))
     else:
         orders = np.random.default_rng(0).permuted(np.tile(np.arange(n), (_ORDERS, 1)), axis=1)
-    found = np.abs(_spearman(np.tile(values, (len(orders), 1)), amount[orders])) >= abs(rho) - 1e-12
+    # the ranks stay what they are, in another order
+    a, b = (_ranks(side) - (n + 1) / 2 for side in (values, amount))
+    found = np.abs(b[orders] @ a) / np.sqrt((a @ a) * (b @ b)) >= abs(rho) - 1e-12
     return float(found.mean()) if len(orders) == factorial(n) else float((found.sum() + 1) / (len(orders) + 1))
 
 

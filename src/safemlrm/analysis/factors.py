@@ -69,12 +69,12 @@ def factors(
 def _square(group: pl.DataFrame, place: dict[str, Any], factor: str, draws: int, seed: int) -> list[dict[str, Any]]:
     rows = []
     cells = [(place[who], place[level]) for who in ("base", "derived") for level in ("level_off", "level_on")]
-    score = {
-        name: pl.col("score").filter((pl.col("model") == model) & (pl.col(factor) == level)).first()
-        for name, (model, level) in zip(_CELLS, cells, strict=True)
-    }
-    four = group.group_by("item", "part", maintain_order=True).agg(pl.col(*GROUP, "scenario").first(), **score)
-    four = four.drop_nulls(_CELLS)
+    four = group.select("item", "part", *GROUP, "scenario").unique(["item", "part"], keep="first", maintain_order=True)
+    for name, (model, level) in zip(_CELLS, cells, strict=True):
+        here = group.filter((pl.col("model") == model) & (pl.col(factor) == level)).drop_nulls("score")
+        four = four.join(
+            here.select("item", "part", pl.col("score").alias(name)), on=["item", "part"], maintain_order="left"
+        )
     for (part,), items in four.group_by("part", maintain_order=True):
         values, read, strata = _draw(items, draws, seed)
         groups = items.select(GROUP).unique().height

@@ -20,6 +20,8 @@ from safemlrm.analysis.intervals import Column
 #: Points of the logits' grids, of a mean's and of a spread's.
 _LOGITS, _MEANS, _SPREADS = 121, 17, 12
 _MEAN_SCALE, _SPREAD_SCALE = 2.5, 1.0
+#: What is smaller beside 1 is nothing.
+_NOTHING = 1e-12
 
 
 class Pooled(NamedTuple):
@@ -27,6 +29,14 @@ class Pooled(NamedTuple):
 
     base: Column
     derived: Column
+
+
+class _Block(NamedTuple):
+    """One scenario's likelihood where it is not nothing: of these rows (logits) and columns (gaps) of the grids."""
+
+    rows: slice
+    columns: slice
+    values: NDArray[np.float32]
 
 
 class _Hyper(NamedTuple):
@@ -62,21 +72,20 @@ def pooled(
     over_a, over_gap = _hyper(a, first, error_first), _hyper(gap, second - first, np.hypot(error_first, error_second))
     log = np.add.outer(over_a.weight, over_gap.weight)
     # each scenario's likelihood of a logit, its gap integrated under every (mean, spread) of the gaps
-    given_a = [over_gap.prior @ scenario.T for scenario in likelihood]
-    for inner in given_a:
-        log = log + np.log(np.maximum(over_a.prior @ inner.T, 1e-37))
+    given_a = [over_gap.prior[:, at.columns] @ at.values.T for at in likelihood]
+    for at, inner in zip(likelihood, given_a, strict=True):
+        log = log + np.log(np.maximum(over_a.prior[:, at.rows] @ inner.T, 1e-37))
     chance = np.exp(log - logsumexp(log)).ravel()
     stream = np.random.default_rng(seed)
     chosen = stream.choice(len(chance), size=draws, p=chance / chance.sum())
     of_a, of_gap = np.divmod(chosen, len(over_gap.weight))
     found_base, found_derived = np.empty((draws, len(base))), np.empty((draws, len(base)))
-    prior_a, prior_gap = over_a.prior[of_a], over_gap.prior[of_gap]
-    for place, (scenario, inner) in enumerate(zip(likelihood, given_a, strict=True)):
-        row = _draw(prior_a * inner[of_gap], stream)
-        column = _draw(prior_gap * scenario[row], stream)
-        logit = _jitter(a, row, stream)
+    for place, (at, inner) in enumerate(zip(likelihood, given_a, strict=True)):
+        row = _draw(over_a.prior[of_a, at.rows] * inner[of_gap], stream)
+        column = _draw(over_gap.prior[of_gap, at.columns] * at.values[row], stream)
+        logit = _jitter(a, at.rows.start + row, stream)
         found_base[:, place] = expit(logit)
-        found_derived[:, place] = expit(logit + _jitter(gap, column, stream))
+        found_derived[:, place] = expit(logit + _jitter(gap, at.columns.start + column, stream))
     return Pooled(found_base, found_derived)
 
 
@@ -105,14 +114,29 @@ def _line(low: Column, high: Column, error: Column) -> Column:
 
 def _likelihood(
     a: Column, gap: Column, hits_base: Column, read_base: Column, hits_derived: Column, read_derived: Column
-) -> NDArray[np.float32]:
-    """Return each scenario's likelihood on the grid, its largest value 1: (scenarios, logits, gaps)."""
-    first, second = a, a[:, None] + gap[None, :]
+) -> list[_Block]:
+    """Return each scenario's likelihood on the grids of logits and gaps, its largest value 1."""
     found = []
     for k1, n1, k2, n2 in zip(hits_base, read_base, hits_derived, read_derived, strict=True):
-        log = (_log_binomial(first, k1, n1))[:, None] + _log_binomial(second, k2, n2)
-        found.append(_sizeable(np.exp(log - log.max())))
-    return np.stack(found)
+        first = _log_binomial(a, k1, n1)
+        rows = _window(first)
+        # a gap counts where it leads from one of these logits to one that the derived model's replies allow
+        other = np.linspace(a[0] + gap[0], a[-1] + gap[-1], 4 * len(a))
+        allowed = other[_window(_log_binomial(other, k2, n2))]
+        step = 2 * (other[1] - other[0])
+        columns = slice(
+            max(int(np.searchsorted(gap, allowed[0] - a[rows][-1] - step)) - 1, 0),
+            int(np.searchsorted(gap, allowed[-1] - a[rows][0] + step)) + 1,
+        )
+        log = first[rows, None] + _log_binomial(a[rows, None] + gap[None, columns], k2, n2)
+        found.append(_Block(rows, columns, _sizeable(np.exp(log - log.max()))))
+    return found
+
+
+def _window(log: Column) -> slice:
+    """Return where a likelihood of one hump is not nothing beside its largest value."""
+    there = np.flatnonzero(log > log.max() + np.log(_NOTHING))
+    return slice(int(there[0]), int(there[-1]) + 1)
 
 
 def _log_binomial(logit: Column, hits: float, read: float) -> Column:
@@ -141,7 +165,7 @@ def _hyper(grid: Column, logit: Column, error: Column) -> _Hyper:
 
 def _sizeable(values: Column) -> NDArray[np.float32]:
     """Return single precision with what vanishes as 0: subnormal numbers multiply a hundred times slower."""
-    return np.where(values < 1e-12, 0.0, values).astype(np.float32)
+    return np.where(values < _NOTHING, 0.0, values).astype(np.float32)
 
 
 def _draw(weight: NDArray[np.float32], stream: np.random.Generator) -> NDArray[np.int64]:
