@@ -21,6 +21,15 @@ def simulated(name: str) -> ModuleType:
     return importlib.import_module(f"benchmarks.coverage.{name}")
 
 
+def test_the_page_shows_every_table_as_it_is_made_today() -> None:
+    page = ROOT / "docs" / "estimators" / "coverage.md"
+    if not page.is_file():
+        pytest.skip("docs/ is not beside the tests")
+    text = page.read_text(encoding="utf-8")
+    for name, make in simulated("__main__").TABLES.items():
+        assert f"### {name.replace('_', ' ')}\n\n{' '.join(str(make.__doc__).split())}\n" in text, name
+
+
 def test_paired_differences_and_ratios_cover_and_do_not_err() -> None:
     for row in simulated("proportions").paired(400, np.random.default_rng(1)):
         assert row["coverage"] >= 0.9, row
