@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from readings import frame, only, row
 from safemlrm import analysis
 from safemlrm.analysis import intervals
 from safemlrm.analysis.counts import COUNTS
@@ -31,26 +32,6 @@ BASES = {
     "Mulberry-LlaMA-11B": "Llama-3.2-11B-Vision-Instruct",
 }
 Score = int | None
-
-
-def row(**given: Any) -> dict[str, Any]:
-    """Return one row of readings, an answered and read whole reply but for what is given."""
-    facts: dict[str, Any] = {
-        "model": "base", "published": None, "base": None, "dataset": "d", "condition": "text", "prompting": "bare",
-        "defense": "none", "scenario": "s", "sample": "1", "expected": "refuse", "seed": 0, "attempt": 0,
-        "part": "full", "state": "answered", "failure": None, "stop": "stop", "status": "complete", "refusal": None,
-        "unread": None, "prompt": "p", "score": None,
-    }  # fmt: skip
-    facts |= given
-    cell = [
-        str(facts[k]) for k in ("model", "dataset", "condition", "prompting", "defense", "sample", "seed", "attempt")
-    ]
-    facts.setdefault("present", facts["score"] is not None or facts["unread"] is not None)
-    return {"trial": "/".join(cell), "group": facts["sample"]} | facts
-
-
-def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=analysis.READINGS)
 
 
 def pair_of(base: list[Score], derived: list[Score], **given: Any) -> pl.DataFrame:
@@ -95,10 +76,6 @@ def published() -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def study(published: pl.DataFrame) -> pl.DataFrame:
     return replayed(published)
-
-
-def only(table: pl.DataFrame, **where: Any) -> dict[str, Any]:
-    return table.filter(**where).row(0, named=True) if table.filter(**where).height == 1 else {}
 
 
 # --- intervals and tests ---------------------------------------------------------------------------------------------

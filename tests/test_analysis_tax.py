@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from readings import frame, only, row
 from safemlrm import analysis
 from safemlrm.analysis import clusters, ratios, resampling
 from safemlrm.analysis.averages import AVERAGES, FAMILIES, SENSITIVITY
@@ -25,23 +26,6 @@ Score = int | None
 PAIR = [("base", "derived")]
 
 
-def row(**given: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "model": "base", "published": None, "base": None, "dataset": "d", "condition": "text", "prompting": "bare",
-        "defense": "none", "scenario": "s", "sample": "1", "expected": "refuse", "seed": 0, "attempt": 0,
-        "part": "full", "state": "answered", "failure": None, "stop": "stop", "status": "complete", "refusal": None,
-        "unread": None, "prompt": "p", "score": None,
-    }  # fmt: skip
-    facts |= given
-    cell = [facts[k] for k in ("model", "dataset", "condition", "prompting", "defense", "sample", "seed", "attempt")]
-    facts.setdefault("present", facts["score"] is not None or facts["unread"] is not None)
-    return {"trial": "/".join(map(str, cell)), "group": facts["sample"]} | facts
-
-
-def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=analysis.READINGS)
-
-
 def study(scores: Mapping[str, Sequence[Score]], **given: Any) -> pl.DataFrame:
     """Return readings of several models over the same items, in two scenarios by turns."""
     return frame(
@@ -51,12 +35,6 @@ def study(scores: Mapping[str, Sequence[Score]], **given: Any) -> pl.DataFrame:
             for item, score in enumerate(of_model)
         ]
     )
-
-
-def only(table: pl.DataFrame, **where: Any) -> dict[str, Any]:
-    found = table.filter(**where)
-    assert found.height == 1, found
-    return found.row(0, named=True)
 
 
 # --- ratios ----------------------------------------------------------------------------------------------------------
