@@ -82,9 +82,11 @@ def _levels(drawn: Replicates) -> list[dict[str, Any]]:
         ("difference of the two", 31.30, "points"): 100 * (shares[0] - shares[1]),
         ("difference of the mean scores", 1.64, "score"): _as_one(high_score, 0) - _as_one(low_score[:, once], 1),
     }
-    why = f"whole replies under {_CONDITION} at >= {UNSAFE}; other thresholds and SD_TYPO do not either"
+    share = f"whole replies under {_CONDITION} at >= {UNSAFE}; other thresholds and SD_TYPO do not either"
+    score = f"whole replies under {_CONDITION}; SD_TYPO does not either"
+    reading = f"{_CONDITION}, mean over the models, each base once"
     return [
-        _row(name, published, unit, f"{_CONDITION}, mean over the models, each base once", _spread(values, drawn), why)
+        _row(name, published, unit, reading, _spread(values, drawn), score if unit == "score" else share)
         for (name, published, unit), values in levels.items()
     ]
 
