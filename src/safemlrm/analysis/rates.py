@@ -73,9 +73,10 @@ def rates(readings: pl.DataFrame, thresholds: Sequence[int] = THRESHOLDS) -> pl.
 
 def _per_group(frame: pl.DataFrame, keys: list[str], counted: dict[str, pl.Expr]) -> pl.DataFrame:
     """Count, per cell and group, in the scenarios and over all of them."""
-    sums = [rows.sum().cast(pl.Int64).alias(name) for name, rows in counted.items()]
-    both = (frame, frame.with_columns(scenario=pl.lit(POOLED)))
-    return pl.concat([f.group_by(*keys, *GROUP, maintain_order=True).agg(sums) for f in both])
+    summed = [rows.sum().cast(pl.Int64).alias(name) for name, rows in counted.items()]
+    sums = frame.group_by(*keys, *GROUP, maintain_order=True).agg(summed)
+    pooled = sums.with_columns(scenario=pl.lit(POOLED)).group_by(*keys, *GROUP, maintain_order=True)
+    return pl.concat([sums, pooled.agg(pl.col(list(counted)).sum())])
 
 
 def rates_from_counts(counts: pl.DataFrame, thresholds: Sequence[int] = THRESHOLDS) -> pl.DataFrame:

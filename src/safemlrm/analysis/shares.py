@@ -47,8 +47,9 @@ def shares(readings: pl.DataFrame) -> pl.DataFrame:
         "blocked": (whole, asked, pl.col("state") == "blocked"),
         "failed": (whole, asked, pl.col("state") == "failed"),
     }
-    both = (frame, frame.with_columns(scenario=pl.lit(POOLED)))
-    long = pl.concat([f.group_by(*_CELL, *GROUP, maintain_order=True).agg(_sums(kinds)) for f in both])
+    sums = frame.group_by(*_CELL, *GROUP, maintain_order=True).agg(_sums(kinds))
+    pooled = sums.with_columns(scenario=pl.lit(POOLED)).group_by(*_CELL, *GROUP, maintain_order=True)
+    long = pl.concat([sums, pooled.agg(pl.col(r"^.*:.*$").sum())])
     table = pl.concat([_share(long, what) for what in kinds])
     if repeated(frame):
         named = {what: (f"{what}:hits", f"{what}:of") for what in kinds}

@@ -3,6 +3,7 @@ not read; 130 stopped."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -32,6 +33,8 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the command line; a mistake in what was asked is one message on stderr and exit code 1."""
+    # the analysis multiplies many small matrices: threads there wait for each other (benchmarks/analysis.py)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(run(sys.argv[1:]))
 
 

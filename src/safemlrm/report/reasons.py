@@ -183,8 +183,8 @@ def consistency(tables: Tables) -> list[str]:
     rows = tables["consistency"].filter(threshold=UNSAFE, what="tax").drop_nulls("w")
     return [
         f"{'all conditions together' if r['condition'] == POOLED else r['condition']}, {PARTS[r['part']]}: Kendall's W "
-        f"{r['w']:.2f} ({r['low']:.2f} – {r['high']:.2f}, over items), {r['models']} rankings of {r['scenarios']} "
-        f"scenarios, p\u00a0{chance(r['p']).replace(' ', chr(160))}"
+        f"{r['w']:.2f} (of the true rankings: {r['low']:.2f} – {r['high']:.2f}), {r['models']} rankings of "
+        f"{r['scenarios']} scenarios, p\u00a0{chance(r['p']).replace(' ', chr(160))}"
         for r in rows.drop_nulls("low").iter_rows(named=True)
     ]
 
