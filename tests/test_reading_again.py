@@ -81,24 +81,46 @@ def test_a_format_that_did_not_change_reads_nothing_again(asked: ChatServer) -> 
         assert (store.count(schema.splits), store.count(schema.judgings)) == before
 
 
-def test_what_another_judge_said_of_the_old_texts_is_not_taken_for_its_word_on_the_new_ones(asked: ChatServer) -> None:
+def test_another_judge_of_the_new_parts_leaves_the_first_judges_scores_with_the_parts_that_it_read(
+    asked: ChatServer,
+) -> None:
     _format(RIGHT)
     asked.behave = lambda body: completion("#thereason: r\n#thescore: 1")
     _again(asked, "judge", "--judge", f"opensafemlrm:judge-b@{asked.url}", "--beside", ".")
     with open_store("safemlrm.db") as store:
-        assert store.readings(judge="opensafemlrm:judge-b")["score"].null_count() == 0
-        assert set(store.readings(judge="opensafemlrm:judge-a")["unread"]) == {"not judged"}
+        other, first = (store.readings(judge=f"opensafemlrm:judge-{name}") for name in "ba")
+    assert (other["present"].sum(), other["score"].count()) == (18, 18)
+    assert (first["present"].sum(), first["score"].count()) == (12, 12), "the parts of then, and their scores"
+    assert run(["report", "safemlrm.db", "--out", "report"]) == 0
+    page = Path("report/report.html").read_text(encoding="utf-8")
+    assert "6 replies of mine were taken apart otherwise since this judge read them" in page
 
 
-def test_a_pass_that_was_broken_off_leaves_each_reply_as_it_was_last_read(asked: ChatServer) -> None:
-    """Between two replies nothing is lost: what was not split again keeps its split and its verdicts."""
+def test_a_pass_that_was_broken_off_leaves_each_reply_as_it_was_last_read_and_says_so(asked: ChatServer) -> None:
     with open_store("safemlrm.db") as store:
         [first, *_] = store.responses()["trial"]
         columns = {"trial": first, "splitter": "corrected", "version": "2.other", "status": "ok", "last": 2e9}
         store.write([Row(schema.splits, columns | {"thinking": 3, "answer": 4, "full": 7})])
-        readings = store.readings().filter(pl.col("trial") == first)
-        assert set(readings["unread"]) == {"not judged"} and readings["score"].null_count() == 3
-    assert _parts() == {"thinking": (1, 0), "answer": (6, 5), "full": (6, 5)}
+        with store.engine.connect() as connection:
+            judging = connection.execute(schema.judgings.select().where(schema.judgings.c.trial == first)).first()
+        assert judging is not None
+        store.write([Row(schema.judgings, {**judging._mapping, "version": "2.other", "part": "thinking"})])
+    assert _parts()["thinking"][0] == 1
+    page = Path("report/report.html").read_text(encoding="utf-8")
+    assert "The replies of mine were not all taken apart in one way" in page
+
+
+def test_a_second_sitting_over_a_corrected_format_is_refused_until_the_first_has_read_it(
+    asked: ChatServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = ("judge", "--judge", f"opensafemlrm:judge-a@{asked.url}", "--beside", ".")
+    _format(RIGHT)
+    assert run([*judge, "--sitting", "2"]) == 1
+    assert "judge them once without --sitting" in capsys.readouterr().err
+    _again(asked, *judge)
+    _again(asked, *judge, "--sitting", "2")
+    with open_store("safemlrm.db") as store:
+        assert store.readings()["score"].count() == 18
 
 
 def test_a_model_whose_format_is_not_at_hand_is_named_when_it_is_judged_again(

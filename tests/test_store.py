@@ -225,3 +225,17 @@ def test_another_process_reads_while_a_writer_writes(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     with open_store(path, create=True) as store, open_store(path) as reader:
         asyncio.run(write(store, reader))
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript((FIXTURES / "store_v1.sql").read_text(encoding="utf-8"))
+    connection.close()
+    whole = schema.MIGRATIONS[4]
+    monkeypatch.setitem(schema.MIGRATIONS, 4, (*whole[:1], "ALTER TABLE nowhere ADD COLUMN x FLOAT"))
+    with pytest.raises(StoreError):
+        open_store(path)
+    monkeypatch.setitem(schema.MIGRATIONS, 4, whole)
+    with open_store(path) as store:
+        assert store.count(schema.steps) == 0

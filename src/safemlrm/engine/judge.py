@@ -78,7 +78,7 @@ class Bar:
         rows, questions = list[Row](), list[_Question]()
         for splitter in self.splitters:
             split = take_apart(subject, response, splitter)
-            taken = _taken_apart(subject, splitter)
+            taken = taken_apart(subject, splitter)
             rows.append(_split_row(taken, split))
             rows += _mark_rows(taken, subject.reference, split)
             found = list(self._questions(subject, taken, split))
@@ -178,7 +178,7 @@ def take_apart(subject: Subject, response: Response, splitter: str) -> Split:
     )
 
 
-def _taken_apart(subject: Subject, splitter: str) -> dict[str, Any]:
+def taken_apart(subject: Subject, splitter: str) -> dict[str, Any]:
     """Return the columns that name one way of taking a trial's reply apart."""
     facts = subject.facts
     version = thinking.version(splitter, family=facts.format, own=facts.own, opens_in=facts.opens_in)

@@ -16,9 +16,9 @@ from sqlalchemy import select
 from safemlrm import __version__, prompting
 from safemlrm.engine.bench import Bench, Options, open_benches
 from safemlrm.engine.counts import Counts
-from safemlrm.engine.judge import Bar, Subject
+from safemlrm.engine.judge import Bar, Subject, taken_apart
 from safemlrm.errors import StudyError
-from safemlrm.models import facts_of
+from safemlrm.models import ModelFacts, facts_of
 from safemlrm.resolve import check_splitters
 from safemlrm.store import Row, Store, frames, schema
 from safemlrm.store.writer import Writer
@@ -60,6 +60,7 @@ class Rejudging:
             benches = await open_benches(self.judges, self.options, stack, sitting=self.sitting)
             if self.sitting > 1:
                 self._read_before(benches)
+                self._same_parts(benches)
             self.sat = {bench.id for bench in benches}
             self.store.write([self._record(run), *(bench.row() for bench in benches)])
             writer = await stack.enter_async_context(Writer(self.store))
@@ -88,6 +89,31 @@ class Rejudging:
                         "there is nothing to read again: leave --sitting out"
                     )
 
+    def _same_parts(self, benches: Sequence[Bench]) -> None:
+        """Refuse to hold against each other two readings of replies that would now be taken apart otherwise."""
+        t, a, j = schema.trials, schema.arms, schema.judgings
+        firsts = {bench.first.id for bench in benches}
+        columns = select(a.c.model, a.c.prompting, j.c.splitter, j.c.version).distinct()
+        joined = columns.select_from(j.join(t, t.c.id == j.c.trial).join(a, a.c.id == t.c.arm))
+        wanted = joined.where(j.c.judge.in_(firsts), j.c.splitter.in_(list(self.splitters)))
+        with self.store.engine.connect() as connection:
+            rows = connection.execute(wanted).all()
+        read: dict[tuple[str, str, str], set[str]] = {}
+        for row in rows:
+            read.setdefault((row.model, row.prompting, row.splitter), set()).add(row.version)
+        for (model, prompted, splitter), versions in read.items():
+            subject = Subject("", "", self._facts(model, prompted))
+            if taken_apart(subject, splitter)["version"] not in versions:
+                raise StudyError(
+                    f"the replies of {model} would now be taken apart otherwise than when they were first read (a "
+                    "format or this program changed): judge them once without --sitting, which asks only of changed "
+                    "texts"
+                )
+
+    def _facts(self, model: str, prompted: str) -> ModelFacts:
+        asked_for = prompting.format_of(prompted, self.options.beside)
+        return prompting.read_as(facts_of(model, self.options.beside), asked_for)
+
     def _record(self, run: str) -> Row:
         document = Study(name="judging", judges=tuple(self.judges), splitters=tuple(self.splitters), steps=self.steps)
         name = "judging" if self.sitting == 1 else f"judging, sitting {self.sitting}"
@@ -111,9 +137,7 @@ class Rejudging:
                 columns = select(t.c.id, a.c.model, a.c.prompting, s.c.goal, s.c.document)
                 rows = connection.execute(columns.select_from(joined).where(chunk)).all()
             for row in rows:
-                asked_for = prompting.format_of(row.prompting, self.options.beside)
-                facts = prompting.read_as(facts_of(row.model, self.options.beside), asked_for)
-                yield Subject(row.id, row.goal, facts, _reference(row.document))
+                yield Subject(row.id, row.goal, self._facts(row.model, row.prompting), _reference(row.document))
 
     def _say_what_is_assumed(self) -> None:
         """Warn of models whose own format is not at hand: their replies are read otherwise than in their study."""

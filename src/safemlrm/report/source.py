@@ -69,12 +69,15 @@ def gather(
     if first is not None:
         source.again = {number: read_by(name, entry.judge) for number, entry in choice.later(store, first).items()}
         source.steps = _some(frames.steps(store, splitter=name, judge=first.judge, runs=runs, asked=asked))
+    ways = frames.split_versions(store, splitter=name, judge=first.judge if first else None, trials=asked)
+    source.notes += _ways(ways, name)
     arms = _arms(store)
     source.simulated = _simulated(arms, readings)
     source.facts = {
         "study": newest.get("name"),
         "runs": [f"{run.name}: {run.outcome or 'not finished'} (safemlrm {run.version})" for run in chosen],
         **_read_by(first, name, source.steps),
+        "taken apart by": [f"{r['model']}: {name} {r['version']}, {r['replies']:,} replies" for r in ways.to_dicts()],
         "models": sorted(there),
         "simulated": source.simulated,
         "studies": studies,
@@ -87,6 +90,24 @@ def _read_by(first: frames.Judged | None, splitter: str, steps: pl.DataFrame | N
     judge = " ".join(filter(None, (first.judge_name, first.model and f"asking {first.model}"))) if first else None
     cut = {} if steps is None else {"steps of the thinking": steps["cut"][0]}
     return {"judge": judge, "splitter": splitter, **cut}
+
+
+def _ways(ways: pl.DataFrame, splitter: str) -> list[str]:
+    """Say of which models the replies were not all taken apart alike, or otherwise since the judge read them."""
+    notes = []
+    for (model, _), rows in ways.group_by("model", "prompting", maintain_order=True):
+        if rows.height > 1:
+            counted = " and ".join(f"{r['replies']:,} by {splitter} {r['version']}" for r in rows.to_dicts())
+            notes.append(
+                f"The replies of {model} were not all taken apart in one way: {counted}. A pass of `safemlrm judge` "
+                "was broken off; the same command goes on."
+            )
+        elif rows["newer"].sum():
+            notes.append(
+                f"{rows['newer'].sum():,} replies of {model} were taken apart otherwise since this judge read them (a "
+                "format was corrected): `safemlrm judge` with it reads what came of that."
+            )
+    return notes
 
 
 def _some(frame: pl.DataFrame) -> pl.DataFrame | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
-from sqlalchemy import ColumnElement, Select, Table, and_, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, Table, and_, func, literal, literal_column, select
 
 from safemlrm.errors import StudyError
 from safemlrm.records import PARTS, digest
@@ -91,12 +91,14 @@ def responses(store: Store) -> pl.DataFrame:
 
 
 def verdicts(store: Store) -> pl.DataFrame:
-    """Return one row per (trial, splitter, judge, part) that was brought before a judge."""
+    """Return one row per (trial, splitter, judge, part) that was brought before a judge, of the split it read last."""
     j, v, w = schema.judgings, schema.verdicts, schema.judges
     joined = j.join(w, w.c.id == j.c.judge).outerjoin(v, v.c.key == j.c.verdict)
     columns = [j.c.trial, j.c.splitter, j.c.version, w.c.name.label("judge"), w.c.model.label("judge_model"), j.c.part]
     frame = _frame(store, select(*columns, v.c.score, v.c.refusal, v.c.unread, v.c.reason).select_from(joined))
-    return frame.join(_splits(store), on=_TAKEN, how="semi", maintain_order="left")
+    made = _frame(store, select(*(schema.splits.c[name] for name in (*_TAKEN, "last"))))
+    newest = pl.col("last") == pl.col("last").max().over("trial", "splitter", "judge", "judge_model")
+    return frame.join(made, on=_TAKEN, maintain_order="left").filter(newest).drop("last")
 
 
 def judged(store: Store) -> list[Judged]:
@@ -134,7 +136,7 @@ def readings(
     if asked.is_empty():
         raise StudyError(f"the store {store.url} holds no trial: run a study in it first")
     parts = pl.DataFrame({"part": list(PARTS)})
-    splits = _splits(store, splitter)
+    splits = _splits(store, splitter, judge)
     present, scores = _present(splits), _scores(store, splits, splitter, judge)
     return (
         asked.join(parts, how="cross", maintain_order="left_right")
@@ -153,11 +155,34 @@ def readings(
 _TAKEN = ["trial", "splitter", "version"]
 
 
-def _splits(store: Store, splitter: str | None = None) -> pl.DataFrame:
-    """Return the newest split of every reply by each splitter, or by one: a format may have been corrected since."""
-    query = select(schema.splits)
-    frame = _frame(store, query if splitter is None else query.where(schema.splits.c.splitter == splitter))
-    return frame.sort("last").unique(["trial", "splitter"], keep="last", maintain_order=True)
+def _splits(store: Store, splitter: str, judge: str | None) -> pl.DataFrame:
+    """Return the split of every reply that a judge read last, and where it read none, the newest there is.
+
+    A format may have been corrected since, and another judge may have read what came of it: parts and scores of one
+    judge are always of one split.
+    """
+    s, j = schema.splits, schema.judgings
+    frame = _frame(store, select(s).where(s.c.splitter == splitter))
+    mine = select(j.c.trial, j.c.version, literal(True).label("mine")).distinct()
+    read = _frame(store, mine.where(j.c.splitter == splitter, j.c.judge == (judge or literal_column("NULL"))))
+    frame = frame.join(read, on=["trial", "version"], how="left").with_columns(pl.col("mine").fill_null(value=False))
+    return frame.sort("mine", "last", "version").unique("trial", keep="last", maintain_order=True)
+
+
+def split_versions(store: Store, *, splitter: str, judge: str | None, trials: pl.DataFrame) -> pl.DataFrame:
+    """Return in which ways (`version`) the replies that a judge read were taken apart, by `model` and `prompting`.
+
+    A model's format may depend on how it was prompted. `replies` says how many there are of each.
+
+    `newer` counts those that were taken apart otherwise since then, which this judge has not read. `trials` are
+    `trials(store, runs)`.
+    """
+    read = _splits(store, splitter, judge).select("trial", "version")
+    newest = _splits(store, splitter, None).select("trial", now="version")
+    found = trials.select("model", "prompting", "trial").join(read, on="trial").join(newest, on="trial")
+    return found.group_by("model", "prompting", "version", maintain_order=True).agg(
+        replies=pl.len().cast(pl.Int64), newer=(pl.col("version") != pl.col("now")).sum().cast(pl.Int64)
+    )
 
 
 def _present(splits: pl.DataFrame) -> pl.DataFrame:
@@ -207,7 +232,7 @@ def steps(
     """
     s = schema.steps
     here = and_(s.c.splitter == splitter, s.c.judge == judge)
-    said = _said(store, s, ("trial", "cut", "step", "steps"), here, _splits(store, splitter))
+    said = _said(store, s, ("trial", "cut", "step", "steps"), here, _splits(store, splitter, judge))
     newest = max(said["cut"].unique().to_list(), key=lambda name: int(name.rpartition(" ")[2]), default="")
     said = said.filter(cut=newest).drop("cut")
     asked = trials(store, runs) if asked is None else asked
@@ -240,7 +265,7 @@ def marks(store: Store, *, splitter: str, runs: Sequence[str] | None = None) -> 
     m, s = schema.marks, schema.samples
     keyed = select(s.c.dataset, s.c.sample).where(s.c.document.like('%"reference":"{%"rule%')).distinct()
     query = select(*(m.c[name] for name in _TAKEN), m.c.right).where(m.c.splitter == splitter)
-    marked = _frame(store, query).join(_splits(store, splitter), on=_TAKEN, how="semi").select("trial", "right")
+    marked = _frame(store, query).join(_splits(store, splitter, None), on=_TAKEN, how="semi").select("trial", "right")
     asked = trials(store, runs).select(
         "trial", "model", "base", "dataset", "condition", "scenario", "sample", "group", "state"
     )

@@ -244,9 +244,21 @@ def _migrate(engine: Engine, shown: str, create: bool) -> None:
                 f"store {shown} was written by a newer release (schema {found}, this one reads up to "
                 f"{schema.VERSION}): upgrade with `pip install -U safemlrm`"
             )
-        for version in range(found + 1, schema.VERSION + 1):
-            for statement in schema.MIGRATIONS[version]:
-                connection.execute(text(statement))
-        if found < schema.VERSION:
-            newest = schema.meta.update().where(schema.meta.c.key == "schema")
-            connection.execute(newest.values(value=str(schema.VERSION)))
+    if found < schema.VERSION:
+        with engine.begin() as connection:
+            _bring_forward(connection)
+
+
+def _bring_forward(connection: Connection) -> None:
+    """Migrate whole or not at all: SQLite's driver would commit each change of a table by itself."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(text("LOCK TABLE meta IN EXCLUSIVE MODE"))
+    # another process may have been here in the meantime
+    found = int(connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == "schema")).scalar_one())
+    for version in range(found + 1, schema.VERSION + 1):
+        for statement in schema.MIGRATIONS[version]:
+            connection.execute(text(statement))
+    newest = schema.meta.update().where(schema.meta.c.key == "schema")
+    connection.execute(newest.values(value=str(schema.VERSION)))
