@@ -173,3 +173,23 @@ def test_the_demo_gives_the_published_headline_back(demo: Path) -> None:
 def test_the_demo_says_that_it_is_simulated(demo: Path) -> None:
     page = (demo / "report.html").read_text(encoding="utf-8")
     assert "Simulated" in page and "http-equiv" in page and "<script" not in page
+
+
+def test_a_report_that_could_not_be_written_is_known_before_the_first_call(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").write_text("")
+    study = ["--target", "specimen:r1-onevision-7b", "--dataset", "specimen", "--judge", "specimen"]
+    for command in (["demo"], ["run", *study]):
+        assert run([*command, "--out", "file/x"]) == 1
+        assert "--out file/x: the folder cannot be made" in capsys.readouterr().err
+    assert not Path("safemlrm.db").exists()
+
+
+def test_the_judges_of_the_newest_study_read_again_where_nobody_is_named(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = ["--target", "specimen:r1-onevision-7b", "--dataset", "specimen", "--limit", "3"]
+    assert run(["run", *target, "--judge", "specimen"]) in (0, 2)
+    assert run(["judge", "--sitting", "2"]) in (0, 2)
+    assert "no key" not in capsys.readouterr().err

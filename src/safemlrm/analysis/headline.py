@@ -47,7 +47,7 @@ def headline(drawn: Replicates, rates: pl.DataFrame) -> pl.DataFrame:
 def _row(name: str, published: float, unit: str, reading: str, found: Any, because: str) -> dict[str, Any]:
     value, low, high = found
     same = value is not None and abs(value - published) < 0.5 * 10 ** -_digits(published)
-    verdict = "reproduced" if same else "not"
+    verdict = "reproduced" if same else "not reproduced"
     row = {"figure": name, "published": published, "unit": unit, "reading": reading, "found": value}
     return row | {"low": low, "high": high, "verdict": verdict, "because": None if same else because}
 
@@ -142,12 +142,15 @@ def _blind_spot(rates: pl.DataFrame) -> dict[str, Any]:
     )
     row = {"figure": "from under 3 % to over 50 % in one scenario", "published": None, "unit": "times", "reading": said}
     row |= {"found": ratio.estimate[0], "low": ratio.low[0], "high": ratio.high[0]}
-    return row | {"verdict": "reproduced" if met else "not", "because": None if met else "one end is not met"}
+    return row | {
+        "verdict": "reproduced" if met else "not reproduced",
+        "because": None if met else "one end is not met",
+    }
 
 
 def _unknown() -> dict[str, Any]:
     row = {"figure": "12.52 %", "published": 12.52, "unit": "%", "reading": "none that these counts allow"}
-    return row | {"verdict": "not", "because": _NOWHERE}
+    return row | {"verdict": "not reproduced", "because": _NOWHERE}
 
 
 def _coupling(rates: pl.DataFrame) -> list[dict[str, Any]]:
@@ -169,7 +172,7 @@ def _coupling(rates: pl.DataFrame) -> list[dict[str, Any]]:
             "reading": f"{words}, mean over {both.height} models and conditions with both parts",
             "low": low,
             "high": high,
-            "verdict": "not",
+            "verdict": "cannot be known",
             "because": _JOINT,
         }
         for name, published, words, (low, high) in (

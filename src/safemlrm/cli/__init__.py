@@ -9,7 +9,7 @@ import sys
 import typer
 
 from safemlrm import __version__
-from safemlrm.cli import data, listing, look, probe, reporting, running, specimen
+from safemlrm.cli import data, judging, listing, look, probe, reporting, running, specimen
 from safemlrm.errors import SafeMLRMError
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (running, reporting, look, listing, specimen, data, probe):
+for module in (running, judging, reporting, look, listing, specimen, data, probe):
     module.add_to(app)
 
 
@@ -53,6 +53,8 @@ def run(arguments: list[str]) -> int:
         message = getattr(error, "format_message", None)
         if message is None:
             raise
+        if not message():  # no command at all: the help was printed
+            return 1
         typer.echo(f"safemlrm: {message()} (see safemlrm --help)", err=True)
         return 1
     return code if isinstance(code, int) else 0

@@ -42,7 +42,10 @@ def status(store: Annotated[str, typer.Argument(metavar="[STORE]")] = "safemlrm.
         latest = [{"name": r.name, "started": r.started, "finished": r.finished, "outcome": r.outcome} for r in runs]
         tables.as_json({"runs": latest, "trials": groups.to_dicts(), "verdicts": verdicts} | spent)
         return 0
-    tables.table(f"{store}: trials of the newest run of every study", groups.columns, groups.rows(), numbers=6)
+    # what is nothing but zeros is left out where the terminal is narrow
+    spare = [name for name in ("truncated", "pending", "failed", "blocked") if not groups[name].sum()]
+    title = f"{store}: trials of the newest run of every study"
+    tables.table(title, groups.columns, groups.rows(), numbers=6, names=1, spare=[*spare, "dataset"])
     typer.echo(f"{verdicts:,} verdicts; {spent['calls']:,} calls with {spent['tokens']:,} tokens.")
     for run in runs:
         began = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M UTC")

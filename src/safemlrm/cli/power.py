@@ -39,13 +39,15 @@ def show(plan: Plan, tally: Tally, before: Before) -> None:
     from safemlrm.cli.tables import table
 
     for name, found in tables(plan, tally, before).items():
-        heads = ["scenario", "items", "smallest tax", "among all scenarios"]
+        heads = ["scenario", "items", "smallest tax", "the same, among all scenarios"]
         heads += [f"items for {100 * before.wanted:g} points", "among all scenarios"] if before.wanted else []
         rows = [
             [row[0], row[1], _points(row[2]), _points(row[3]), *(row[4:] if before.wanted else ())]
             for row in found.iter_rows()
         ]
-        table(f"{name}: the smallest tax found in 80 of 100 runs, in points", heads, rows, numbers=len(heads) - 1)
+        table(
+            f"{name}: the smallest tax found in 80 of 100 runs, in points", heads, rows, numbers=len(heads) - 1, names=1
+        )
     if _pairs(plan):
         typer.echo(
             f"Assumed: the base is unsafe in {100 * before.base_rate:g} %, the pair's outcomes correlate by "

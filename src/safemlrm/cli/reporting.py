@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from safemlrm import __version__
+from safemlrm.errors import StudyError
 
 if TYPE_CHECKING:
     from safemlrm.report.source import Source
@@ -76,6 +77,14 @@ def _report_counts(path: Path, out: Path, given: dict[str, Any]) -> Path:
         notes=notes,
         beside=Beside(recipes=recipes(there), training=given["training"], weights=given["weights"]),
     )
+
+
+def writable(out: Path) -> None:
+    """Make the folder of a report. Raises `StudyError` where that cannot be: before anything is paid for."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"--out {out}: the folder cannot be made: {error.strerror or error}") from error
 
 
 def report_store(

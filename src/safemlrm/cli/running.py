@@ -1,4 +1,4 @@
-"""`run`, `plan` and `judge`: what calls models, and what is known before."""
+"""`run` and `plan`: what calls models, and what is known before."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ Simulated = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (run, plan, judge):
+    for command in (run, plan):
         app.command()(command)
 
 
@@ -129,35 +129,6 @@ def plan(
     money = Money(tuple(price or ()), tokens, judge_tokens, store, beside)
     tables.show_plan(planned, planned.tally(), Before(want_tax, base_rate), money, json=json)
     return 0
-
-
-def judge(
-    store: Annotated[str, typer.Argument(metavar="[STORE]")] = "safemlrm.db",
-    judge: Judges = None,
-    splitter: Splitters = None,
-    steps: Steps = False,
-    sitting: Annotated[
-        int, typer.Option(help="Above 1: read what this judge has read a second, third ... time.", min=1)
-    ] = 1,
-    concurrency: Concurrency = 32,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again for failed judge calls.")] = False,
-    beside: Annotated[Path | None, typer.Option(help="The study's folder, for judges and models of your own.")] = None,
-    json: Json = False,
-) -> int:
-    """Judge stored replies again, with another judge or splitter, or the same judge once more: no model is sampled."""
-    from safemlrm.cli import tables
-    from safemlrm.engine.bench import Options
-    from safemlrm.engine.rejudge import Rejudging
-    from safemlrm.store import open_store
-
-    options = Options(concurrency=concurrency, retry_failed=retry_failed, beside=beside)
-    with open_store(store) as opened:
-        by = splitter or ([] if sitting > 1 else ["corrected"])
-        work = Rejudging(opened, judge or ["harm_rubric"], by, options, sitting, steps)
-        outcome = _wait_for(work, work.counts)
-        unread, _ = tables.unread_in(opened, work.splitters, work.sat)
-        tables.show_judged(work.counts, outcome, unread, json=json)
-    return _code(outcome, unread)
 
 
 def compose(
@@ -237,12 +208,14 @@ def carry_out(
 ) -> int:
     """Check a study, run it with a display, report it where `out` says so, and return the exit code."""
     from safemlrm.cli import tables
-    from safemlrm.cli.reporting import report_store
+    from safemlrm.cli.reporting import report_store, writable
     from safemlrm.cli.stopping import watched
     from safemlrm.engine.run import Run
     from safemlrm.resolve import resolve
     from safemlrm.store import open_store
 
+    if out is not None:
+        writable(out)
     planned = resolve(study, data=data, beside=options.beside)
     for warning in planned.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -250,12 +223,13 @@ def carry_out(
     with open_store(store, create=True) as opened:
         work = Run(planned, opened, options)
         watched(work)
-        outcome = _wait_for(work, work.counts)
+        outcome = wait_for(work, work.counts)
         summary = tables.show_run(opened, work, outcome, json=json)
         if out is not None:
-            report_store(opened, out, runs=[work.id])
+            page = report_store(opened, out, runs=[work.id])
+            typer.echo(f"Report: {page.resolve()}", err=json)
     pending = 0 if outcome.startswith("stopped early") else summary["pending"]
-    return _code(outcome, summary["failed"] + summary["unread"] + pending)
+    return exit_code(outcome, summary["failed"] + summary["unread"] + pending)
 
 
 def _nothing_missing(plan: Plan, tally: Tally) -> None:
@@ -269,7 +243,7 @@ def _nothing_missing(plan: Plan, tally: Tally) -> None:
     )
 
 
-def _wait_for(work: Any, counts: Any) -> str:
+def wait_for(work: Any, counts: Any) -> str:
     """Run an engine's job with its display; Ctrl-C once finishes what is in flight, twice breaks off."""
     from rich.console import Console
 
@@ -309,7 +283,7 @@ def _first(group: BaseExceptionGroup) -> BaseException:
     return error
 
 
-def _code(outcome: str, rows: int) -> int:
+def exit_code(outcome: str, rows: int) -> int:
     if outcome == "stopped":
         return 130
     if outcome.startswith("given up"):

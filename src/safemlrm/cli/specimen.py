@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from safemlrm.cli.reporting import writable
 from safemlrm.cli.running import carry_out
 
 
@@ -36,7 +37,7 @@ def demo(out: Annotated[Path, typer.Option("--out", help="The folder for store a
         judges=("specimen",),
         splitters=("opensafemlrm", "corrected"),
     )
-    out.mkdir(parents=True, exist_ok=True)
+    writable(out)
     code = carry_out(study, Options(), store=str(out / "demo.db"), data=None, out=out)
     typer.echo(f"Simulated models, real published counts. {time.monotonic() - started:.0f} s.")
     typer.echo(f"Report: {(out / 'report.html').resolve()}")
@@ -54,5 +55,6 @@ def serve(
     """Serve the simulated models, and judges, over HTTP in the chat-completions dialect."""
     from safemlrm import specimen_server
 
+    typer.echo(f"Simulated models at http://{host}:{port}/v1 (Ctrl-C ends it).", err=True)
     specimen_server.serve(port, host, manners=frozenset(manner) if manner else None)
     return 0

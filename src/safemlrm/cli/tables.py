@@ -62,9 +62,9 @@ def table(
     drawn = Table(header_style="bold")
     for place in shown:
         right = place >= len(columns) - numbers
-        drawn.add_column(
-            columns[place], justify="right" if right else "left", overflow="fold", no_wrap=right or place < names
-        )
+        # a number is never cut; the words above it may fold
+        least = max((len(row[place]) for row in cells), default=0) if right or place < names else None
+        drawn.add_column(columns[place], justify="right" if right else "left", overflow="fold", min_width=least)
     for row in cells:
         drawn.add_row(*(Text(row[place]) for place in shown))
     console.print(drawn)

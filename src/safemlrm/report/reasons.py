@@ -25,8 +25,9 @@ def declared(found: Sequence[Declared], primary: pl.DataFrame) -> str:
     """Say which comparison the studies declared before they ran, or that none was; `primary` is `primary.csv`."""
     if not found:
         return (
-            f"No study declared its primary comparison. This page takes answer against answer at {UNSAFE} or more, "
-            "with Holm's adjustment over the scenarios; everything else here is exploration."
+            f"No study declared its primary comparison. This page takes answer against answer at {UNSAFE} or more, or "
+            "whole replies where separate answers were not read of both, with Holm's adjustment over the scenarios; "
+            "everything else here is exploration."
         )
     said = []
     for one in found:

@@ -72,7 +72,7 @@ def gather(
     ways = frames.split_versions(store, splitter=name, judge=first.judge if first else None, trials=asked)
     source.notes += _ways(ways, name)
     arms = _arms(store)
-    source.simulated = _simulated(arms, readings)
+    source.simulated = _simulated(arms, readings, frames.engines(store))
     source.facts = {
         "study": newest.get("name"),
         "runs": [f"{run.name}: {run.outcome or 'not finished'} (safemlrm {run.version})" for run in chosen],
@@ -143,6 +143,8 @@ def _arms(store: Store) -> list[dict[str, Any]]:
     return [{"model": r.model, "condition": r.condition} | msgspec.json.decode(r.document) for r in rows]
 
 
-def _simulated(arms: list[dict[str, Any]], readings: pl.DataFrame) -> bool:
+def _simulated(arms: list[dict[str, Any]], readings: pl.DataFrame, engines: dict[str, set[str]]) -> bool:
+    """Say whether a model is a specimen: opened as one, or answering over HTTP, where its server says so."""
     models = set(readings["model"])
-    return any("specimen" in arm["target"] for arm in arms if arm["model"] in models)
+    served = any(name.startswith("safemlrm-specimens") for model in models for name in engines.get(model, ()))
+    return served or any("specimen" in arm["target"] for arm in arms if arm["model"] in models)
