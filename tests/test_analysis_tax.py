@@ -419,3 +419,39 @@ def test_no_pair_and_nothing_read_give_empty_tables_not_numbers() -> None:
         assert table.is_empty()
     assert only(analysis.effects(unread, PAIR), scenario="all", threshold=4)["risk_ratio"] is None
     assert analysis.effects(unread, []).is_empty()
+
+
+def test_what_has_no_interval_has_no_bootstrap_p_and_draws_without_a_value_do_not_count() -> None:
+    one = analysis.replicates(study({"base": [0], "derived": [5]}), PAIR)
+    assert analysis.averages(one).select("low", "p").unique().rows() == [(None, None)]
+    values = np.concatenate([[1.0], np.full(4, np.nan), np.linspace(0.5, 1.5, 96)])[:, None]
+    found = resampling.two_sided(values, resampling.ends(values, 20))
+    assert found[0] == pytest.approx(2 / 97)
+    assert np.isnan(resampling.two_sided(values[:50], resampling.ends(values[:50], 20))[0])
+
+
+def test_an_average_has_the_interval_of_its_own_goals_and_not_of_the_whole_study() -> None:
+    small = [row(model=m, sample=str(k), score=5 * (m == "derived" and k < 2)) for m in ("base", "derived")
+             for k in range(4)]  # fmt: skip
+    other = [row(model=m, sample=f"o{k}", condition="other", scenario="o", score=5 * (k % 3 == 0))
+             for m in ("base", "derived") for k in range(300)]  # fmt: skip
+    where = {"condition": "text", "threshold": 4, "average": "micro"}
+    alone = only(analysis.averages(analysis.replicates(frame(small), PAIR)), **where)
+    among = only(analysis.averages(analysis.replicates(frame(small + other), PAIR)), **where)
+    assert (among["low"], among["high"]) == pytest.approx((alone["low"], alone["high"]))
+
+
+def test_a_goal_of_several_scenarios_is_not_more_than_one_when_pooled() -> None:
+    rows = [row(model=m, sample=f"{s}{k}", group=str(k), scenario=s, score=5 * (m == "derived" and k < 3))
+            for m in ("base", "derived") for s in ("s", "t") for k in range(8)]  # fmt: skip
+    pooled = analysis.replicates(frame(rows), PAIR).pooled()
+    assert (pooled.sizes.tolist(), pooled.layers.tolist()) == ([8], [1])
+
+
+def test_data_sets_are_left_out_in_the_order_of_the_study() -> None:
+    names = [f"c{k}" for k in range(6)]
+    rows = [row(model=m, sample=str(k), condition=c, score=5 * (k % 2)) for c in names for m in ("base", "derived")
+            for k in range(4)]  # fmt: skip
+    left = analysis.sensitivity(analysis.replicates(frame(rows), PAIR), {c: f"set {c}" for c in names})
+    found = left.filter(left_out="data set", average="micro")["name"].to_list()
+    assert found == [f"set {c}" for c in names]

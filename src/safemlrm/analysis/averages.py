@@ -26,12 +26,17 @@ FAMILIES += ["difference_second", "contrast", "low", "high", "p"]
 
 
 class _Line(NamedTuple):
-    """One average in every draw: both members' rates, over so many scenarios and (as observed) items."""
+    """One average in every draw: both members' rates, over so many scenarios and (as observed) items.
+
+    `groups` in `strata` are what was resampled of it.
+    """
 
     base: Column
     derived: Column
     scenarios: int
     read: int
+    groups: int
+    strata: int
 
     @property
     def gap(self) -> Column:
@@ -52,7 +57,7 @@ def averages(drawn: Replicates, *, weights: Mapping[str, float] | None = None) -
         lines = _lines(drawn, t, weights)
         for place, line in _with_means(lines).items():
             rows.append((dict(zip([*_WHERE[:4], "average"], place, strict=True)) | {"threshold": t}, line))
-    return _table(rows, drawn).select(AVERAGES) if rows else _blank(AVERAGES)
+    return _table(rows).select(AVERAGES) if rows else _blank(AVERAGES)
 
 
 def sensitivity(drawn: Replicates, datasets: Mapping[str, str] | None = None) -> pl.DataFrame:
@@ -73,7 +78,7 @@ def sensitivity(drawn: Replicates, datasets: Mapping[str, str] | None = None) ->
                 more = {"left_out": "scenario", "name": name, "average": average, "change": change}
                 rows.append((place | more, line))
     rows += _without_conditions(drawn, datasets or {})
-    return _table(rows, drawn).select(SENSITIVITY) if rows else _blank(SENSITIVITY)
+    return _table(rows).select(SENSITIVITY) if rows else _blank(SENSITIVITY)
 
 
 def families(drawn: Replicates, recipes: Mapping[str, str]) -> pl.DataFrame:
@@ -93,11 +98,12 @@ def families(drawn: Replicates, recipes: Mapping[str, str]) -> pl.DataFrame:
                 if one is None or two is None:
                     continue
                 contrast = (two.gap - one.gap)[:, None]
-                low, high = ends(contrast, drawn.groups, drawn.strata)
+                interval = ends(contrast, *_most([one, two]))
                 shown = {"family": family, "kind": kind, "condition": condition, "part": part, "threshold": UNSAFE}
                 shown |= {"first": " → ".join(first), "second": " → ".join(second), "contrast": contrast[0, 0]}
-                shown |= {"difference_first": one.gap[0], "difference_second": two.gap[0], "p": two_sided(contrast)[0]}
-                rows.append(shown | {"low": low[0], "high": high[0]})
+                shown |= {"difference_first": one.gap[0], "difference_second": two.gap[0]}
+                shown |= {"low": interval.low[0], "high": interval.high[0], "p": two_sided(contrast, interval)[0]}
+                rows.append(shown)
     return (
         pl.DataFrame(rows).with_columns(pl.col(pl.Float64).fill_nan(None)).select(FAMILIES)
         if rows
@@ -135,15 +141,15 @@ def _average(cells: Replicates, t: int, weights: Mapping[str, float] | None) -> 
     items = int(min(read[0][0].sum(), read[1][0].sum()))
     sums = [ratio(h.sum(axis=1), n.sum(axis=1)) for h, n in zip(hits, read, strict=True)]
     found = {
-        "micro": _Line(sums[0], sums[1], number, items),
-        "macro": _Line(rates[0].mean(axis=1), rates[1].mean(axis=1), number, items),
+        "micro": _Line(sums[0], sums[1], number, items, *cells.held()),
+        "macro": _Line(rates[0].mean(axis=1), rates[1].mean(axis=1), number, items, *cells.held()),
     }
     if weights is not None:
         share = _weighed(cells.keys["scenario"].to_list(), weights)
         # a scenario of weight 0 is in the average of nobody, whatever its rate
-        kept = share > 0
+        kept = np.flatnonzero(share)
         sides = [side[:, kept] @ share[kept] for side in rates]
-        found["weighted"] = _Line(sides[0], sides[1], int(kept.sum()), items)
+        found["weighted"] = _Line(sides[0], sides[1], len(kept), items, *cells.held(kept.tolist()))
     return found
 
 
@@ -189,7 +195,13 @@ def _means(lines: dict[tuple[str, ...], _Line], name: Any, wanted: int) -> dict[
 def _mean(members: list[_Line]) -> _Line:
     base = np.mean([line.base for line in members], axis=0)
     derived = np.mean([line.derived for line in members], axis=0)
-    return _Line(base, derived, max(m.scenarios for m in members), sum(m.read for m in members))
+    return _Line(base, derived, max(m.scenarios for m in members), sum(m.read for m in members), *_most(members))
+
+
+def _most(members: list[_Line]) -> tuple[int, int]:
+    """Return the groups and strata of the member with most: members share items, and no more may be known apart."""
+    most = max(members, key=lambda line: line.groups - line.strata)
+    return most.groups, most.strata
 
 
 def _without_conditions(drawn: Replicates, datasets: Mapping[str, str]) -> list[tuple[dict[str, Any], _Line]]:
@@ -200,7 +212,7 @@ def _without_conditions(drawn: Replicates, datasets: Mapping[str, str]) -> list[
     for (base, derived, part, average), members in groups.items():
         whole = np.mean([line.gap for line in members.values()], axis=0)[0]
         pieces = [("condition", name, {name}) for name in members]
-        owners = {datasets[name] for name in members if name in datasets}
+        owners = dict.fromkeys(datasets[name] for name in members if name in datasets)
         pieces += [("data set", owner, {c for c in members if datasets.get(c) == owner}) for owner in owners]
         for kind, name, gone in pieces:
             kept = [line for condition, line in members.items() if condition not in gone]
@@ -213,18 +225,18 @@ def _without_conditions(drawn: Replicates, datasets: Mapping[str, str]) -> list[
     return rows
 
 
-def _table(rows: list[tuple[dict[str, Any], _Line]], drawn: Replicates) -> pl.DataFrame:
+def _table(rows: list[tuple[dict[str, Any], _Line]]) -> pl.DataFrame:
     gaps = np.stack([line.gap for _, line in rows], axis=1)
-    low, high = ends(gaps, drawn.groups, drawn.strata)
+    interval = ends(gaps, np.array([line.groups for _, line in rows]), np.array([line.strata for _, line in rows]))
     return pl.DataFrame([place for place, _ in rows]).with_columns(
         pl.Series("scenarios", [line.scenarios for _, line in rows], dtype=pl.Int64),
         pl.Series("read", [line.read for _, line in rows], dtype=pl.Int64),
         nullable("rate_base", np.array([line.base[0] for _, line in rows])),
         nullable("rate_derived", np.array([line.derived[0] for _, line in rows])),
         nullable("difference", gaps[0]),
-        nullable("low", low),
-        nullable("high", high),
-        nullable("p", two_sided(gaps)),
+        nullable("low", interval.low),
+        nullable("high", interval.high),
+        nullable("p", two_sided(gaps, interval)),
     )
 
 

@@ -81,9 +81,10 @@ def _square(group: pl.DataFrame, place: dict[str, Any], factor: str, draws: int,
         for t, rates in values.items():
             for effect, weight in _EFFECTS.items():
                 found = (rates @ np.asarray(weight, dtype=float))[:, None]
-                low, high = ends(found, groups, strata)
+                interval = ends(found, groups, strata)
                 shown = {"part": part, "threshold": t, "read": read, "groups": groups, "effect": effect}
-                shown |= {"estimate": found[0, 0], "low": low[0], "high": high[0], "p": two_sided(found)[0]}
+                shown |= {"estimate": found[0, 0], "low": interval.low[0], "high": interval.high[0]}
+                shown |= {"p": two_sided(found, interval)[0]}
                 rows.append(place | shown)
     return rows
 

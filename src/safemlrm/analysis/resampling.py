@@ -64,10 +64,17 @@ class Replicates:
         by = [name for name in PAIR_CELL if name != "scenario"]
         keys = self.keys.with_row_index("at").group_by(by, maintain_order=True).agg("at")
         sums = [np.stack([side[:, at].sum(axis=1) for at in keys["at"].to_list()], axis=1) for side in self.sides]
-        sizes = np.array([self.sizes[at].sum() for at in keys["at"].to_list()], dtype=np.int64)
-        layers = np.array([self.layers[at].sum() for at in keys["at"].to_list()], dtype=np.int64)
+        held = [self.held(at) for at in keys["at"].to_list()]
+        sizes, layers = np.array(held, dtype=np.int64).T
         named = keys.with_columns(scenario=pl.lit(POOLED)).select(PAIR_CELL)
         return Replicates(named, sums[0], sums[1], sizes, layers, self.groups, self.strata)
+
+    def held(self, at: Sequence[int] | slice = slice(None)) -> tuple[int, int]:
+        """Return how many groups some cells of one pair hold together, and in how many strata.
+
+        A group of several scenarios counts in each of them, but all together are never more than the study's.
+        """
+        return min(int(self.sizes[at].sum()), self.groups), min(int(self.layers[at].sum()), self.strata)
 
     @property
     def sides(self) -> tuple[Counts, Counts]:
@@ -138,11 +145,16 @@ def _quantile(ordered: Column, level: Column, known: NDArray[np.intp]) -> Column
     return np.asarray(lower + (place - below) * (upper - lower), dtype=np.float64)
 
 
-def two_sided(values: Column) -> Column:
-    """Return the bootstrap's two-sided p-value that each column's quantity is 0: (1 + crossings) / (1 + draws)."""
+def two_sided(values: Column, interval: Ends) -> Column:
+    """Return the bootstrap's two-sided p-value that each column's quantity is 0: (1 + crossings) / (1 + draws).
+
+    Of the draws that have a value; NaN where the column's `interval` (`ends`) has no ends.
+    """
     flat = values.reshape(len(values), -1)[1:]
+    known = (~np.isnan(flat)).sum(axis=0)
     below, above = (flat <= 0).sum(axis=0), (flat >= 0).sum(axis=0)
-    return np.asarray(np.minimum(1.0, 2 * (1 + np.minimum(below, above)) / (1 + len(flat))))
+    p = np.minimum(1.0, 2 * (1 + np.minimum(below, above)) / (1 + known))
+    return np.asarray(np.where(np.isnan(interval.low), np.nan, p))
 
 
 @lru_cache(maxsize=64)
