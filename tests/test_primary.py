@@ -150,3 +150,15 @@ def test_weights_of_scenarios_are_complete_or_refused(readings: pl.DataFrame) ->
     for wrong in (dict.fromkeys(("s0", "s1", "s2"), 0.0), {"s0": 1.0, "s1": -1.0, "s2": 1.0}):
         with pytest.raises(StudyError, match="none below 0"):
             analysis.averages(drawn, weights=wrong)
+
+
+def test_declarations_that_differ_in_their_family_alone_are_named_by_it(readings: pl.DataFrame) -> None:
+    with pytest.raises(StudyError, match="more, family scenario and answer at 4 or more, family all"):
+        analysis.primary(analysis.tax(readings, PAIR), [Declared(), Declared(family="all")])
+
+
+def test_a_declared_part_that_no_trial_has_is_unknown_on_the_page(readings: pl.DataFrame, tmp_path: Path) -> None:
+    whole = readings.filter(part="full")
+    given: dict[str, Any] = {"pairs": PAIR, "title": "t", "notes": [], "other": {}, "facts": {}}
+    page = write_report(whole, tmp_path, **given, beside=Beside(declared=(Declared(part="thinking"),))).read_text()
+    assert "not comparable in 2 (nothing was read of both)" in page

@@ -67,7 +67,9 @@ def comparisons(table: pl.DataFrame, declared: Sequence[Declared] = ()) -> dict[
 def _comparison(place: Place, parts: Mapping[str, bool], declared: Sequence[Declared]) -> Comparison:
     mine = dict.fromkeys((d.part, d.threshold, d.family) for d in declared if d.covers(place))
     if len(mine) > 1:
-        said = " and ".join(f"{part} at {threshold} or more" for part, threshold, _ in mine)
+        apart = len({family for *_, family in mine}) > 1
+        told = (f"{part} at {at} or more" + f", family {family}" * apart for part, at, family in mine)
+        said = " and ".join(told)
         raise StudyError(
             f"two studies declare different primary comparisons of {place[1]} and {place[0]} under {place[2]}: {said}. "
             "Report one of them with --run ID"
@@ -87,6 +89,7 @@ def primary(table: pl.DataFrame, declared: Sequence[Declared] = ()) -> pl.DataFr
     `p_holm` of a scenario is over its `family` (`tests` of them with a p-value): the scenarios of its pair and
     condition, or, where that was declared, all declared scenarios together. `p_holm` of a pooled row (`all`) is over
     the pooled rows of all comparisons, declared and undeclared ones apart: so many pairs and conditions were tried.
+    A declared part that no trial has keeps a pooled row, of 0 items.
     """
     found = comparisons(table, declared)
     kinds = [pl.String, pl.String, pl.String, pl.String, pl.Int64, pl.Boolean, pl.String]
@@ -94,7 +97,11 @@ def primary(table: pl.DataFrame, declared: Sequence[Declared] = ()) -> pl.DataFr
     chosen = pl.DataFrame(
         [(*place, c.part, c.threshold, c.declared, c.family) for place, c in found.items()], columns, orient="row"
     )
-    rows = table.join(chosen, on=[*_PLACE, "part", "threshold"], how="inner", maintain_order="left")
+    where = [*_PLACE, "part", "threshold"]
+    rows = table.join(chosen, on=where, how="inner", maintain_order="left")
+    nowhere = chosen.join(table.filter(scenario=POOLED), on=where, how="anti", maintain_order="left")
+    none = nowhere.with_columns(scenario=pl.lit(POOLED), n=pl.lit(0, table.schema["n"]), paired=pl.lit(value=False))
+    rows = pl.concat([rows, none], how="diagonal")
     pooled, together = pl.col("scenario") == POOLED, pl.col("family") == "all"
     over = pl.when(pooled).then(pl.lit(_POOLED)).when(together).then(pl.lit(_ALL)).otherwise(pl.lit(_OWN))
     own = [pl.when(~pooled & ~together).then(pl.col(name)).alias(f"_{name}") for name in _PLACE]
