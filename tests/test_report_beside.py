@@ -13,6 +13,7 @@ from safemlrm.cli import run
 from safemlrm.cli.beside import categories, read, recipes
 from safemlrm.errors import DataError, StudyError
 from safemlrm.report import write_report
+from safemlrm.report.further import further
 from safemlrm.report.more import Beside
 from safemlrm.study import convert
 
@@ -150,3 +151,15 @@ def test_the_page_answers_the_further_questions_of_each_pair_by_its_own_part(tmp
     assert [line for line in ("one", "two") if f'<th scope="row">{line}</th>' in squares] == ["one", "two"]
     assert "+100.0" in squares
     assert "fewer than five scenarios have an amount" in page
+
+
+def test_the_part_is_chosen_per_pair_and_condition_and_training_is_of_the_tax_alone() -> None:
+    cell = {"base": "b", "derived": "d", "threshold": 4, "scenarios": 5, "rho": 0.5, "low": 0.1, "high": 0.9, "p": 0.1}
+    rows = [
+        cell | {"what": what, "condition": condition, "part": part, "reason": None}
+        for what in ("tax", "rate")
+        for condition, parts in (("text", ("answer", "full")), ("figstep", ("full",)))
+        for part in parts
+    ]
+    [found] = further({"training": pl.DataFrame(rows)}, {"b": "b", "d": "d"})
+    assert [line[1:3] for line in found.grid.rows] == [["text", "answer"], ["figstep", "full"]]

@@ -376,3 +376,25 @@ def test_plan_says_that_the_number_of_steps_is_not_known(in_folder: Path, capsys
     assert json.loads(capsys.readouterr().out)["judge_calls_for_steps"] is None
     assert run([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["judge_calls_for_steps"] == 0
+
+
+def test_a_curve_has_no_band_before_it_falls_and_models_of_which_nothing_was_read_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from safemlrm.report import figures, turns
+
+    drawn: list[pl.DataFrame] = []
+    real = figures.survival
+
+    def survival(rows: pl.DataFrame, words: str) -> Any:
+        drawn.append(rows)
+        return real(rows, words)
+
+    monkeypatch.setattr(figures, "survival", survival)
+    table = analysis.turned(*thinkings([[0, 0], [1]]))
+    silent = analysis.turned(*thinkings([[None, None]])).with_columns(model=pl.lit("silent"))
+    shown = turns.turning({"turning": pl.concat([table, silent])}, {"m": "m", "silent": "silent"})
+    assert shown is not None
+    assert drawn[0].select("still_safe", "low", "high").unique().rows() == [(1.0, None, None)]
+    assert [line[0] for line in shown.grid.rows] == ["m", "silent"]
+    assert shown.grid.rows[1][2:7] == ["–"] * 5

@@ -46,7 +46,7 @@ def _grid(caption: str, heads: list[str], rows: list[list[str]], named: int) -> 
 
 
 def _main_part(table: pl.DataFrame, *of: str) -> pl.DataFrame:
-    """Return, `of` each pair, the rows of answers where it has any, else of whole replies, at the usual threshold."""
+    """Return, `of` each pair and condition, the rows of answers, else of whole replies, at the usual threshold."""
     answers = (pl.col("part") == "answer").any().over(of)
     part = pl.when(answers).then(pl.lit("answer")).otherwise(pl.lit("full"))
     return table.filter(pl.col("part") == part, threshold=UNSAFE)
@@ -61,7 +61,8 @@ def _squares(tables: Tables, names: Names) -> Iterator[Further]:
     if "factors" not in tables:
         return
     rows: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
-    for r in _main_part(tables["factors"], "base", "derived").iter_rows(named=True):
+    cell = ("base", "derived", "factor", "level_off", "level_on", "held")
+    for r in _main_part(tables["factors"], *cell).iter_rows(named=True):
         held = r["held"].removesuffix(" none").removesuffix(" bare")
         place = (names[r["derived"]], f"{r['level_off']} → {r['level_on']}", held, r["part"], count(r["read"]))
         rows.setdefault(place, {})[r["effect"]] = r
@@ -89,7 +90,7 @@ def _families(tables: Tables, names: Names) -> Iterator[Further]:
             *(f"{_derived(r[which], names)} {points(r[f'difference_{which}'])}" for which in ("first", "second")),
             *(_with(r["contrast"], r["low"], r["high"]), chance(r["p"])),
         ]
-        for r in _main_part(tables["families"], "first", "second").iter_rows(named=True)
+        for r in _main_part(tables["families"], "first", "second", "condition").iter_rows(named=True)
     ]
     heads = ["Family", "Condition", "part", "tax of the first", "of the second", "contrast (95 %)", "p"]
     said = (
@@ -112,7 +113,7 @@ def _stages(tables: Tables, names: Names) -> Iterator[Further]:
             *(names[r["root"]], str(r["stage"]), names[r["model"]], names[r["against"]], r["condition"], r["part"]),
             *(count(r["n"]), _with(r["difference"], r["low"], r["high"]), chance(r["p"])),
         ]
-        for r in _main_part(tables["stages"], "root", "model").iter_rows(named=True)
+        for r in _main_part(tables["stages"], "root", "model", "condition").iter_rows(named=True)
     ]
     heads = ["Root", "stage", "model", "against", "condition", "part", "items", "difference (95 %)", "p"]
     said = "The tax as a curve: every stage or checkpoint against the root of its chain and against the one before."
@@ -123,7 +124,9 @@ def _left_out(tables: Tables, names: Names) -> Iterator[Further]:
     """Yield, for each pair and condition, the scenario, condition or data set whose absence moves the tax most."""
     if "sensitivity" not in tables:
         return
-    table = _main_part(tables["sensitivity"], "base", "derived").filter(average="micro").drop_nulls("change")
+    table = (
+        _main_part(tables["sensitivity"], "base", "derived", "condition").filter(average="micro").drop_nulls("change")
+    )
     cell = ["base", "derived", "condition", "left_out"]
     largest = pl.col("change").abs() == pl.col("change").abs().max().over(cell)
     most = table.filter(largest).unique(cell, keep="first", maintain_order=True)
@@ -181,13 +184,14 @@ def _corrected(tables: Tables, names: Names) -> Iterator[Further]:
 def _training(tables: Tables, names: Names) -> Iterator[Further]:
     if "training" not in tables:
         return
+    taxes = tables["training"].filter(what="tax")
     shown = [
         [
             *(names[r["derived"]], r["condition"], r["part"]),
             *(count(r["scenarios"]), decimal(r["rho"]), decimals(r["low"], r["high"]), chance(r["p"])),
             r["reason"] or "",
         ]
-        for r in _main_part(tables["training"], "base", "derived").iter_rows(named=True)
+        for r in _main_part(taxes, "base", "derived", "condition").iter_rows(named=True)
     ]
     heads = ["Derived model", "Condition", "part", "scenarios", "rank correlation", "95 % interval", "p", "why not"]
     said = (

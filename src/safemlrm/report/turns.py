@@ -13,6 +13,8 @@ from safemlrm.report.drawing import Figure
 from safemlrm.report.wording import Grid, Heading, count, percent, span
 
 Tables = dict[str, pl.DataFrame]
+#: counts of thinkings that were read: unknown, not 0, where none was
+_READ = ("never_turned", "broken_off")
 
 
 class Turning(NamedTuple):
@@ -27,8 +29,9 @@ def turning(tables: Tables, names: Mapping[str, str]) -> Turning | None:
     """Return where thinkings turn; None where no step was read."""
     if "turning" not in tables:
         return None
-    rows = tables["turning"].filter(pl.col("read") > 0).to_dicts()
-    return Turning(_said(rows), _figure(tables, rows, names), _grid(rows, names)) if rows else None
+    shown = tables["turning"].filter(pl.col("cut") > 0).to_dicts()
+    rows = [row for row in shown if row["read"]]
+    return Turning(_said(rows), _figure(tables, rows, names), _grid(shown, names)) if rows else None
 
 
 def _said(rows: list[dict[str, Any]]) -> str:
@@ -47,11 +50,14 @@ def _said(rows: list[dict[str, Any]]) -> str:
 
 
 def _figure(tables: Tables, rows: list[dict[str, Any]], names: Mapping[str, str]) -> Figure:
-    """Draw every curve from the beginning as far as it was followed, also one that never falls."""
+    """Draw every curve from the beginning as far as it was followed, also one that never falls.
+
+    Before a curve falls nothing is known of how far from 100 % it is, and it has no band.
+    """
     curves, told = [], []
     for row in rows:
         label = {"panel": names[row["model"]], "condition": row["condition"]}
-        start: dict[str, Any] = {"position": 0.0, "still_safe": 1.0, "low": 1.0, "high": 1.0}
+        start: dict[str, Any] = {"position": 0.0, "still_safe": 1.0, "low": None, "high": None}
         points = [start, *_drops(tables, row)]
         points.append(points[-1] | {"position": row["followed"]})
         curves += [label | {key: point[key] for key in start} for point in points]
@@ -61,7 +67,8 @@ def _figure(tables: Tables, rows: list[dict[str, Any]], names: Mapping[str, str]
         ends.append((points[-1]["still_safe"], where))
         told.append(f"{', '.join(label.values())}: {', '.join(f'{percent(safe)} {at}' for safe, at in ends)}")
     words = f"Share of thinkings that are still safe. {'; '.join(told)}."
-    return figures.survival(pl.DataFrame(curves, infer_schema_length=None), words)
+    frame = pl.DataFrame(curves, infer_schema_length=None).cast({"low": pl.Float64, "high": pl.Float64})
+    return figures.survival(frame, words)
 
 
 def _drops(tables: Tables, row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -77,8 +84,10 @@ def _grid(rows: list[dict[str, Any]], names: Mapping[str, str]) -> Grid:
     counts = ("never_turned", "broken_off", "planned", "split", "cut")
     shown = [
         [
-            *(names[row["model"]], row["condition"], f"{count(row['turned'])} / {count(row['read'])}"),
-            *(percent(row["median"]), span(row["low"], row["high"]), *(count(row[name]) for name in counts)),
+            *(names[row["model"]], row["condition"]),
+            f"{count(row['turned'])} / {count(row['read'])}" if row["read"] else "–",
+            *(percent(row["median"]), span(row["low"], row["high"])),
+            *(count(row[name]) if row["read"] or name not in _READ else "–" for name in counts),
             f"{count(row['steps_read'])} / {count(row['steps'])}",
         ]
         for row in rows
