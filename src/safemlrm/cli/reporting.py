@@ -104,7 +104,7 @@ def report_store(
     from safemlrm.report.source import gather
 
     source = gather(store, runs=runs, splitter=splitter, judge=judge)
-    notes = [*source.notes, *unlike(store, source)]
+    notes = [*source.notes, *unlike(store, source, runs)]
     models = source.readings["model"].unique().to_list()
     common = categories(source.readings)
     beside = Beside(recipes=recipes(models), crosswalk=common, **(given or {}))
@@ -125,11 +125,11 @@ def report_store(
     )
 
 
-def unlike(store: Store, source: Source) -> list[str]:
+def unlike(store: Store, source: Source, runs: Sequence[str] | None = None) -> list[str]:
     """Say of each pair in what its members were asked differently: the tax cannot tell that from their weights."""
     from safemlrm.store import frames
 
-    shown = frames.trials(store).drop_nulls("visibility").group_by("model").agg("visibility")
+    shown = frames.trials(store, runs).drop_nulls("visibility").group_by("model").agg("visibility")
     visible = {model: set(found) for model, found in shown.rows()}
     engines = frames.engines(store)
     notes = []
@@ -142,7 +142,7 @@ def unlike(store: Store, source: Source) -> list[str]:
         ]
         seen = visible.get(base, set()), visible.get(derived, set())
         if seen[0] != seen[1] and (seen[0] | seen[1]) & {"summary", "hidden"}:
-            differing.append(f"visibility of the reasoning: {', '.join(seen[0])} against {', '.join(seen[1])}")
+            differing.append(f"visibility of the reasoning: {' against '.join(', '.join(sorted(s)) for s in seen)}")
         if engines.get(base, _NOT_SAID) != engines.get(derived, _NOT_SAID):
             said = (" or ".join(sorted(engines.get(model, _NOT_SAID))) for model in (base, derived))
             differing.append(f"engine: {' against '.join(said)}")

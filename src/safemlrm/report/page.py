@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _REPEATED = (
     "Goals were asked several times (seeds, attempts or variants), and those replies hang together: the intervals and "
-    "tests here are over goals (cluster bootstrap, sign flipping), not over replies."
+    "tests here are over goals (cluster bootstrap, sign flipping), not over replies. A rate that rests on fewer than "
+    "ten effective hits or misses has Wilson's interval with the effective number of replies."
 )
 _BENIGN_ALONE = (
     "Every request here ought to be answered: there is no rate of harm and no reasoning tax, only over-refusal and "

@@ -71,8 +71,8 @@ def gather(
         source.steps = _some(frames.steps(store, splitter=name, judge=first.judge, runs=runs, asked=asked))
     ways = frames.split_versions(store, splitter=name, judge=first.judge if first else None, trials=asked)
     source.notes += _ways(ways, name)
-    arms = _arms(store)
-    source.simulated = _simulated(arms, readings, frames.engines(store))
+    arms = _arms(store, asked)
+    source.simulated = _simulated(arms, there, frames.engines(store))
     source.facts = {
         "study": newest.get("name"),
         "runs": [f"{run.name}: {run.outcome or 'not finished'} (safemlrm {run.version})" for run in chosen],
@@ -137,14 +137,21 @@ def _same_question(asked: pl.DataFrame, runs: Sequence[Any]) -> None:
     )
 
 
-def _arms(store: Store) -> list[dict[str, Any]]:
+def _arms(store: Store, asked: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the arms that the trials which were asked could belong to."""
+    place = ["model", "condition", "prompting", "defense"]
+    there = set(asked.select(place).unique().rows())
+    a = schema.arms.c
     with store.engine.connect() as connection:
-        rows = connection.execute(select(schema.arms.c.model, schema.arms.c.condition, schema.arms.c.document)).all()
-    return [{"model": r.model, "condition": r.condition} | msgspec.json.decode(r.document) for r in rows]
+        rows = connection.execute(select(*(a[name] for name in place), a.document)).all()
+    return [
+        {"model": r.model, "condition": r.condition} | msgspec.json.decode(r.document)
+        for r in rows
+        if tuple(r[:4]) in there
+    ]
 
 
-def _simulated(arms: list[dict[str, Any]], readings: pl.DataFrame, engines: dict[str, set[str]]) -> bool:
+def _simulated(arms: list[dict[str, Any]], models: set[str], engines: dict[str, set[str]]) -> bool:
     """Say whether a model is a specimen: opened as one, or answering over HTTP, where its server says so."""
-    models = set(readings["model"])
     served = any(name.startswith("safemlrm-specimens") for model in models for name in engines.get(model, ()))
-    return served or any("specimen" in arm["target"] for arm in arms if arm["model"] in models)
+    return served or any("specimen" in arm["target"] for arm in arms)
