@@ -431,8 +431,8 @@ def test_what_has_no_interval_has_no_bootstrap_p_and_draws_without_a_value_do_no
 
 
 def test_an_average_has_the_interval_of_its_own_goals_and_not_of_the_whole_study() -> None:
-    small = [row(model=m, sample=str(k), score=5 * (m == "derived" and k < 2)) for m in ("base", "derived")
-             for k in range(4)]  # fmt: skip
+    small = [row(model=m, sample=str(k), score=5 * (m == "derived" and k < 4)) for m in ("base", "derived")
+             for k in range(10)]  # fmt: skip
     other = [row(model=m, sample=f"o{k}", condition="other", scenario="o", score=5 * (k % 3 == 0))
              for m in ("base", "derived") for k in range(300)]  # fmt: skip
     where = {"condition": "text", "threshold": 4, "average": "micro"}

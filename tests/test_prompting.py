@@ -477,6 +477,16 @@ def test_the_report_says_when_pictures_were_limited_differently(in_folder: Path)
         assert "image-processor limits: not set against {'max_pixels': 784}" in " ".join(unlike(store, source))
 
 
+def test_a_report_of_one_run_names_the_arms_of_that_run_alone(in_folder: Path) -> None:
+    for prompting in ("think", "bare"):
+        Path("study.toml").write_text(STUDY.format(derived=prompting, base=prompting), encoding="utf-8")
+        assert run(["run", "study.toml", "--judge", "specimen", "--limit", "5"]) == 0
+    with open_store("safemlrm.db") as store:
+        for chosen, prompting in zip(store.latest_runs(), ("think", "bare"), strict=True):
+            arms: Any = gather(store, runs=[chosen.id]).facts["arms"]
+            assert {arm["prompting"]["name"] for arm in arms} == {prompting}
+
+
 def test_a_rehearsal_of_prompt_against_weights_is_no_finding(in_folder: Path) -> None:
     study = STUDY.replace('["{derived}"]', '["bare", "think"]').replace('["{base}"]', '["bare", "think"]')
     Path("study.toml").write_text(study, encoding="utf-8")
