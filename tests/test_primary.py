@@ -162,3 +162,50 @@ def test_a_declared_part_that_no_trial_has_is_unknown_on_the_page(readings: pl.D
     given: dict[str, Any] = {"pairs": PAIR, "title": "t", "notes": [], "other": {}, "facts": {}}
     page = write_report(whole, tmp_path, **given, beside=Beside(declared=(Declared(part="thinking"),))).read_text()
     assert "not comparable in 2 (nothing was read of both)" in page
+
+
+def declaring(**primary: Any) -> Any:
+    document = {
+        "targets": [
+            "specimen:r1-onevision-7b",
+            "specimen:qwen2.5-vl-7b-instruct",
+            {"model": "specimen:mm-eureka-qwen-7b", "base": "r1-onevision-7b"},
+        ],
+        "data": [{"dataset": "specimen", "attacks": ["none", "figstep"]}],
+        "judges": ["specimen"],
+        "primary": primary,
+    }
+    return convert(document, "study")
+
+
+R1, QWEN, EUREKA = "r1-onevision-7b", "qwen2.5-vl-7b-instruct", "mm-eureka-qwen-7b"
+
+
+@pytest.mark.parametrize(
+    "primary",
+    [{"base": R1, "derived": QWEN}, {"base": QWEN, "derived": EUREKA}, {"derived": QWEN}, {"base": EUREKA}],
+)
+def test_a_declaration_that_is_about_no_pair_of_the_study_is_refused(primary: dict[str, Any]) -> None:
+    with pytest.raises(StudyError, match=f"base = '{QWEN}' with derived = '{R1}'"):
+        resolve(declaring(**primary), data=None)
+
+
+@pytest.mark.parametrize("condition", ["typo", "text2", "specimen:SD_TYPO", "figstep(size=9)", "safety_prompt+text"])
+def test_a_declared_condition_that_no_attack_makes_is_refused(condition: str) -> None:
+    with pytest.raises(UnknownName, match=r"\[primary\].*text"):
+        resolve(declaring(condition=condition), data=None)
+
+
+@pytest.mark.parametrize(
+    "primary",
+    [
+        {},
+        {"base": QWEN, "derived": R1},
+        {"base": R1, "derived": EUREKA},
+        {"derived": EUREKA, "condition": "text"},
+        {"condition": "figstep"},
+        {"condition": "specimen:text+safety_prompt"},
+    ],
+)
+def test_a_declaration_of_a_comparison_that_is_planned_is_taken(primary: dict[str, Any]) -> None:
+    assert resolve(declaring(**primary), data=None).study.primary is not None

@@ -47,7 +47,7 @@ def resolve(study: Study, *, data: Path | None = None, beside: Path | None = Non
         judge_named(named_judge, beside)
     defenses = [bind("defense", defense, beside) for defense in study.defenses]
     _once("defense", defenses, "of the study")
-    _declared(study, [model.label for model in models])
+    _declared(study, models, [attack.short() for source in sources for attack in source.attacks])
     _may_stop(study, models, [attack for source in sources for attack in source.attacks])
     _weights_there(models, [*defenses, *(attack for source in sources for attack in source.attacks)])
     for pair in pairs.pairs(models):
@@ -156,11 +156,28 @@ def _may_stop(study: Study, models: Sequence[Model], attacks: Sequence[Bound]) -
             )
 
 
-def _declared(study: Study, labels: Sequence[str]) -> None:
-    """Refuse a `[primary]` that names no model of the study."""
-    for name in (study.primary.base, study.primary.derived) if study.primary else ():
+def _declared(study: Study, models: Sequence[Model], conditions: Sequence[str]) -> None:
+    """Refuse a `[primary]` that covers no comparison of the study: all of the report would be exploration."""
+    if study.primary is None:
+        return
+    labels, wanted = [model.label for model in models], study.primary
+    for name in (wanted.base, wanted.derived):
         if name is not None and name not in labels:
             raise UnknownName("model", name, labels, where="[primary]")
+    planned = [(pair.base.label, pair.derived.label) for pair in pairs.pairs(models)]
+    if not any(wanted.base in (None, base) and wanted.derived in (None, derived) for base, derived in planned):
+        there = ", ".join(f"base = {base!r} with derived = {derived!r}" for base, derived in planned)
+        raise StudyError(
+            f"[primary] declares the comparison of {wanted.derived or 'every derived model'} with "
+            f"{wanted.base or 'its base'}, and the study has {there or 'no pair: name a model and its base as targets'}"
+        )
+    if wanted.condition is not None and not any(_begins(wanted.condition, short) for short in conditions):
+        raise UnknownName("condition", wanted.condition, dict.fromkeys(conditions), where="[primary]")
+
+
+def _begins(condition: str, short: str) -> bool:
+    """Tell whether a condition of the tables (`text`, `DATASET:text`, `text+safety_prompt`) is of that attack."""
+    return any(named == short or named.startswith(f"{short}+") for named in (condition, condition.partition(":")[2]))
 
 
 def _weights_there(models: Sequence[Model], plugins: Sequence[Bound]) -> None:
