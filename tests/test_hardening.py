@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from aiohttp import web
 
+from safemlrm import keys
 from safemlrm.cli import run
 from safemlrm.cli.reporting import report_store
 from safemlrm.errors import StudyError
@@ -178,6 +179,35 @@ def test_the_judge_command_does_not_forget_what_stayed_unread(
 
 def test_a_servers_words_cannot_drive_the_terminal() -> None:
     assert quote(b"no \x1b]0;title\x07 \xc2\x9b2J") == "no \ufffd]0;title\ufffd \ufffd2J"
+
+
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [
+        *((name, True) for name in ("api_key", "OPENAI_API_KEY", "AWS_ACCESS_KEY_ID", "GITHUB_PAT", "PGPASSWORD")),
+        *((name, True) for name in ("GOOGLE_APPLICATION_CREDENTIALS", "DB_PASSWD", "HF_TOKEN", "client-secret")),
+        *((name, False) for name in ("max_tokens", "key_phrase", "PATH", "monkey", "MAX_TOKENS", "skip_tokenizer")),
+    ],
+)
+def test_a_secret_is_known_by_its_name(name: str, held: bool) -> None:
+    assert keys.secret(name) is held
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"model": "inspect_provider:mockllm/model", "options": {"args": {"api_key": "sesame-1"}}},
+        {"model": "inspect_provider:mockllm/model", "options": {"args": {"clients": [{"token": "sesame-1"}]}}},
+        {"model": 'openai_compatible(token="sesame-1"):m@http://127.0.0.1:9/v1'},
+        {"model": "openai_compatible:m@http://127.0.0.1:9/v1", "decoding": {"extra": {"auth_token": "sesame-1"}}},
+        {"model": "m", "serve": "vllm", "options": {"password": "sesame-1"}},
+    ],
+)
+def test_a_secret_among_the_settings_is_refused_and_never_quoted(target: dict[str, Any]) -> None:
+    document = {"targets": [target], "data": [{"dataset": "specimen"}], "judges": ["specimen"]}
+    with pytest.raises(StudyError, match="environment variable") as caught:
+        resolve(convert(document, "study"))
+    assert "sesame" not in str(caught.value)
 
 
 def test_a_password_in_an_address_is_refused() -> None:

@@ -30,9 +30,10 @@ from support import ChatServer
 STAND_IN = """#!{python}
 import http.server, json, os, signal, subprocess, sys, threading, time
 model, port = sys.argv[2], int(sys.argv[sys.argv.index("--port") + 1])
+told = {{name: value for name, value in os.environ.items() if value.startswith("sesame")}}
 manner = json.loads(os.environ.get("STAND_IN", "{{}}")).get(model, "")
 with open(os.environ["STAND_IN_LOG"], "a") as log:
-    log.write(json.dumps({{"pid": os.getpid(), "args": sys.argv[1:], "at": time.time()}}) + "\\n")
+    log.write(json.dumps({{"pid": os.getpid(), "args": sys.argv[1:], "at": time.time(), "told": told}}) + "\\n")
 print("INFO loading", model, flush=True)
 if manner == "fails":
     print("ValueError: no kernel for this GPU", os.environ.get("HF_TOKEN", ""), flush=True)
@@ -236,6 +237,16 @@ def test_a_key_in_the_environment_locks_no_server_of_ours(
     monkeypatch.setenv("VLLM_API_KEY", "anything")
     with open_store("s.db", create=True) as store:
         assert asyncio.run(go(store, target("a"))).outcome == "done"
+
+
+def test_a_server_is_told_no_key_but_the_one_that_gated_weights_need(
+    vllm: Vllm, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "AWS_ACCESS_KEY_ID", "GITHUB_PAT", "HF_TOKEN", "VLLM_SETTING"):
+        monkeypatch.setenv(name, "sesame-1")
+    with open_store("s.db", create=True) as store:
+        asyncio.run(go(store, target("a")))
+    assert [set(start["told"]) for start in vllm.starts()] == [{"HF_TOKEN", "VLLM_SETTING"}]
 
 
 def test_a_server_that_wants_a_key_is_said_at_once(vllm: Vllm, in_folder: Path) -> None:

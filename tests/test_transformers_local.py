@@ -452,6 +452,21 @@ def test_a_mistake_in_a_models_own_code_fails_its_call_and_not_the_run(
     assert caught.value.kind == "request"
 
 
+@pytest.mark.parametrize("mistake", [ValueError, AttributeError])
+def test_words_of_a_models_own_code_hold_no_key(
+    saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, mistake: type[Exception]
+) -> None:
+    from transformers import Qwen2VLForConditionalGeneration as Real
+
+    def telling(self: Any, **inputs: Any) -> Any:
+        raise mistake("refused with sesame-1")
+
+    monkeypatch.setenv("SOME_API_KEY", "sesame-1")
+    monkeypatch.setattr(Real, "generate", telling)
+    with pytest.raises(TargetError, match=rf"^{mistake.__name__}: refused with \(key\)$"):
+        ask(saved("qwen2-vl"), [user("[q]")])
+
+
 def test_a_chat_template_that_drops_a_turn_is_a_failure_and_not_another_prompt(
     saved: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from safemlrm import keys
 from safemlrm.errors import TargetError
 from safemlrm.plugin import Weights
 from safemlrm.records import Decoding, Prompt, Turn
@@ -77,9 +78,8 @@ def generate(weights: Weights, prompts: list[Prompt], decoding: Decoding) -> lis
 def _failed(error: BaseException) -> TargetError:
     import torch
 
-    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in said
-    return TargetError("out_of_memory" if full else "request", said)
+    full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+    return TargetError("out_of_memory" if full else "request", keys.named(error))
 
 
 def _settings(decoding: Decoding, processor: Any) -> dict[str, Any]:

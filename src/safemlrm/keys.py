@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,7 +23,12 @@ _QUOTED, _WINDOW = 300, 65536
 
 #: Keys that were handed to a target in this process, and names of variables that hold secrets.
 _given_out: set[str] = set()
-_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)S?$", re.IGNORECASE)
+#: `max_tokens` and `key_phrase` are none.
+_SECRET = re.compile(
+    r"(passwords?|passwd|secrets?|token|(access|api|auth)_?tokens|credentials?|api_?keys?|access_?key_?id"
+    r"|(^|[^a-z0-9])(keys?|pat))([_-]?[0-9]+)?$",
+    re.IGNORECASE,
+)
 #: What is shorter is a stand-in (`EMPTY`) and stands in ordinary words.
 _SHORTEST = 6
 
@@ -78,9 +84,30 @@ def shown(line: str) -> str:
     return text
 
 
+def secret(name: str) -> bool:
+    """Tell whether a variable or a setting of that name holds a secret."""
+    return _SECRET.search(name) is not None
+
+
+def no_secret(settings: Any, where: str) -> None:
+    """Refuse a setting, in tables within tables too, whose name is a secret's. Raises `StudyError` without its value.
+
+    What a study sets is stored with every reply and shown in the report.
+    """
+    for name, value in settings.items() if isinstance(settings, dict) else enumerate(settings):
+        place = f"{where}.{name}"
+        if secret(str(name)):
+            raise StudyError(
+                f"{place} looks like a secret, and settings are stored with the replies and shown in the report: "
+                "leave it out, and set the environment variable that it is read from (such as OPENAI_API_KEY)"
+            )
+        if isinstance(value, dict | list):
+            no_secret(value, place)
+
+
 def _secrets() -> set[str]:
     """Return what no message may hold: every key that was given out, and what the environment calls a secret."""
-    called = {value for name, value in os.environ.items() if _SECRET.search(name)}
+    called = {value for name, value in os.environ.items() if secret(name)}
     return {secret for secret in _given_out | called if len(secret) >= _SHORTEST}
 
 

@@ -100,6 +100,7 @@ def _model(named: Named, study: Study, beside: Path | None) -> Model:
         decoding = msgspec.convert(msgspec.to_builtins(study.decoding) | own | _switched(facts, study, own), Decoding)
     except msgspec.ValidationError as error:
         raise StudyError(f"decoding of {named.model}: {error}") from error
+    keys.no_secret(decoding.extra, f"target {facts.name!r}: decoding.extra")
     label = facts.name
     if name.protocol is not None:
         facts = msgspec.structs.replace(facts, served=split_side(name.model)[0])
@@ -192,6 +193,7 @@ def _weights_there(models: Sequence[Model], plugins: Sequence[Bound]) -> None:
 
 def _protocol(name: ModelName, named: Named, beside: Path | None) -> tuple[Bound | None, str | None]:
     """A registry name alone can be planned, not run; with a URL it is reached by the common dialect."""
+    keys.no_secret(named.options, f"target {name.model!r}: options")
     if named.serve is not None:
         if name.protocol is not None or name.url is not None:
             raise StudyError(f'target {named.model!r}: with serve = "{named.serve}" it has no protocol and no address')
@@ -201,6 +203,7 @@ def _protocol(name: ModelName, named: Named, beside: Path | None) -> tuple[Bound
     if name.protocol is None and name.url is None:
         return None, None
     spec = parse_spec(name.protocol or "openai_compatible", "target")
+    keys.no_secret(spec.params, f"target {name.model!r}: {spec.name}")
     protocol = bind("target", Spec(spec.name, spec.params | named.options), beside)
     if protocol.plugin.needs_url and name.url is None:
         written = f"{name.protocol}:{name.model}"

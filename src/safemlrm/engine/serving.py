@@ -30,6 +30,8 @@ from safemlrm.trials import Model
 #: Where a server that somebody started by hand is looked for.
 _USUAL_PORT = {"vllm": 8000, "sglang": 30000}
 _WARDEN = Path(__file__).with_name("warden.py")
+#: Secrets that a server needs: what gated weights are fetched with, by its name of today and of before.
+_FOR_WEIGHTS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 #: Lines of a log that an error quotes, and attempts with another port when a free one was taken meanwhile.
 _TAIL, _PORTS = 12, 3
 #: Seconds until a warden that should have ended its server long ago is killed with it.
@@ -181,11 +183,16 @@ async def _start(model: Model, name: str, port: int, waiting: Waiting) -> _Serve
             stdout=file,
             stderr=STDOUT,
             start_new_session=True,
-            # a key that the engine would ask for is none that we have
-            env={key: value for key, value in os.environ.items() if key != "VLLM_API_KEY"} | {"PYTHONUNBUFFERED": "1"},
+            env=_environment(),
         )
     gate = "" if weights.folder(model.facts) else model.facts.gate
     return _Server(name, f"http://127.0.0.1:{port}/v1", process, log, gate)
+
+
+def _environment() -> dict[str, str]:
+    """Return what a server is told of ours: no key, for it may run a repository's code, or ask us for its own."""
+    kept = {name: value for name, value in os.environ.items() if name in _FOR_WEIGHTS or not keys.secret(name)}
+    return kept | {"PYTHONUNBUFFERED": "1"}
 
 
 async def _healthy(server: _Server, model: Model, waiting: Waiting) -> bool:

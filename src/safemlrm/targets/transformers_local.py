@@ -224,15 +224,8 @@ class _Local:
 
     async def _answer(self, batch: list[_Asked]) -> None:
         """Generate a batch and hand out its replies; where it fails, each call alone, so that one spoils no other."""
-        prompts, failed = [asked.prompt for asked in batch], None
-        written: list[generating.Written] = []
-        try:
-            written = await asyncio.to_thread(generating.generate, self.weights, prompts, batch[0].decoding)
-        except TargetError as error:
-            failed = error
-        except Exception as error:  # noqa: BLE001  a mistake of the model's own code fails its call, not this loop
-            failed = TargetError("request", keys.named(error))
-        if failed is None:
+        written = await self._written(batch)
+        if not isinstance(written, TargetError):
             for asked, reply in zip(batch, written, strict=True):
                 if not asked.done.done():
                     asked.done.set_result(reply)
@@ -242,7 +235,16 @@ class _Local:
             if len(batch) > 1:
                 await self._answer([asked])
             elif not asked.done.done():
-                asked.done.set_exception(failed)
+                asked.done.set_exception(written)
+
+    async def _written(self, batch: list[_Asked]) -> list[generating.Written] | TargetError:
+        """Generate in a thread; a mistake of the model's own code fails its call, and not the loop that batches."""
+        prompts, decoding = [asked.prompt for asked in batch], batch[0].decoding
+        work = asyncio.to_thread(generating.generate, self.weights, prompts, decoding)
+        (done,) = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(done, BaseException) and not isinstance(done, TargetError):
+            return TargetError("request", keys.named(done))
+        return done
 
     def forget(self) -> None:
         """Give the machine's memory back for the model whose turn is next."""
