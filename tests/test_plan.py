@@ -94,6 +94,15 @@ def test_tokens_are_said_without_a_price_and_a_judge_that_asks_no_model_costs_no
     assert "Assumed tokens, in and out: 400/800 of a target's call and 1500/150 of a judge's call" in said
 
 
+def test_judge_calls_about_steps_are_said_to_be_left_out(tmp_path: Path, plan: Callable[..., Any]) -> None:
+    assert {row["without"] for row in plan()["cost"]} == {None}
+    (tmp_path / "study.toml").write_text(f"steps = true\n{STUDY}")
+    assert [row["without"] for row in plan()["cost"]] == [None, None, "steps"]
+    said = " ".join(plan("--price", "r1-onevision-7b=1/1", text=True)[1].split())
+    assert "Tokens and money, without steps" in said and "at most" not in said
+    assert "in all without steps and without qwen2.5-vl-7b-instruct" in said
+
+
 def test_prices_stand_in_models_toml_and_an_option_goes_before_them(tmp_path: Path, plan: Callable[..., Any]) -> None:
     (tmp_path / "models.toml").write_text(PRICES)
     found = rows(plan("--price", "r1-onevision-7b=1/1"))

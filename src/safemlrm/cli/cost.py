@@ -35,7 +35,7 @@ class Money(NamedTuple):
     beside: Path | None = None
 
 
-COLUMNS = ("role", "name", "calls", "tokens_in", "tokens_out", "money", "tokens_from", "price_from")
+COLUMNS = ("role", "name", "calls", "tokens_in", "tokens_out", "money", "tokens_from", "price_from", "without")
 
 
 class _Asked(NamedTuple):
@@ -51,7 +51,8 @@ class _Asked(NamedTuple):
 def cost(plan: Plan, tally: Tally, money: Money) -> list[dict[str, Any]]:
     """Return calls, tokens and money of every target, and of every judge that asks a model.
 
-    `money` is null for a name without a price. A judge's calls are the most that there can be. Raises `UnknownName`
+    `money` is null for a name without a price. A judge's calls are the most that there can be, `without` those about
+    steps of the thinking, where a study asks for them: how many a reply has is not known before. Raises `UnknownName`
     for the price of a name that the study does not hold.
     """
     from safemlrm.models import prices
@@ -68,7 +69,7 @@ def cost(plan: Plan, tally: Tally, money: Money) -> list[dict[str, Any]]:
         spent = None if price is None else round(one.calls * (sent * price[0] + received * price[1]) / 1e6, 2)
         tokens_from = f"{found.calls:,} calls in {money.store}" if found else "assumed"
         values = (one.role, one.name, one.calls, round(one.calls * sent), round(one.calls * received), spent)
-        rows.append(dict(zip(COLUMNS, (*values, tokens_from, source), strict=True)))
+        rows.append(dict(zip(COLUMNS, (*values, tokens_from, source, _without(plan, one)), strict=True)))
     return rows
 
 
@@ -83,18 +84,24 @@ def show(plan: Plan, tally: Tally, money: Money) -> None:
     shown = [
         (r["role"], r["name"], r["tokens_from"], *(r[name] for name in COLUMNS[2:5]), _money(r["money"])) for r in rows
     ]
-    table("Tokens and money at most", heads, shown, numbers=4)
+    steps = any(r["without"] for r in rows)
+    table("Tokens and money, without steps" if steps else "Tokens and money at most", heads, shown, numbers=4)
     assumed = {r["role"] for r in rows if r["tokens_from"] == "assumed"}
     said = [f"{text} of a {role}'s call" for role, text in (("target", money.tokens), ("judge", money.judge_tokens))
             if role in assumed]  # fmt: skip
     unpriced = [r["name"] for r in rows if r["money"] is None]
     if len(unpriced) < len(rows):
-        without = f" without {', '.join(unpriced)}, of which no price was given" if unpriced else ""
+        without = [" without steps"] if steps else []
+        without += [f" without {', '.join(unpriced)}, of which no price was given"] if unpriced else []
         total = sum(r["money"] for r in rows if r["money"] is not None)
         where = ", ".join(dict.fromkeys(r["price_from"] for r in rows if r["price_from"]))
-        typer.echo(f"{_money(total)} in all{without}. Prices: {where}.")
+        typer.echo(f"{_money(total)} in all{' and'.join(without)}. Prices: {where}.")
     if said:
         typer.echo(f"Assumed tokens, in and out: {' and '.join(said)}. --store takes them from calls that were made.")
+
+
+def _without(plan: Plan, one: _Asked) -> str | None:
+    return "steps" if plan.study.steps and one.role == "judge" else None
 
 
 def _money(value: float | None) -> str | None:
