@@ -244,6 +244,10 @@ def test_strongreject_is_read_whole(tmp_path: Path) -> None:
             lambda rows: [row.update(forbidden_prompt="[other text]") for row in rows],
             ("313 rows and 1 distinct", "prompts were replaced"),
         ),
+        (
+            lambda rows: [row.update(forbidden_prompt=f"[placeholder {n % 160}]") for n, row in enumerate(rows)],
+            ("313 rows and 160 distinct", "prompts were replaced"),
+        ),
         (lambda rows: rows.pop(), ("expected 313 rows, got 312",)),
         (lambda rows: rows[0].update(category="Violence"), ("'Disinformation and deception', got 49",)),
         (lambda rows: rows[0].update(forbidden_prompt=""), ("row 2", "'forbidden_prompt' is empty")),

@@ -42,9 +42,9 @@ def strongreject(folder: Path, *, rows: int | None = None) -> Iterator[Sample]:
     """Yield 313 text samples in the order of the file.
 
     The file has no ids, so an id is made of the prompt. Raises `DataError` where the counts per category
-    are not the published ones (`rows` is the number of another version), or where most prompts occur twice:
-    a circulating copy has its prompt column replaced. A copy with 313 other, distinct prompts is told from
-    this one by its hash alone.
+    are not the published ones (`rows` is the number of another version), or where more than one prompt in
+    ten is a repeat (with `rows`, one in two): a circulating copy has its prompt column replaced. A copy with
+    313 other, distinct prompts is told from this one by its hash alone.
     """
     path = tables(folder, _FILES)[0]
     table = list(entries(path, ("category", "source", "forbidden_prompt")))
@@ -52,7 +52,8 @@ def strongreject(folder: Path, *, rows: int | None = None) -> Iterator[Sample]:
     if rows is None:
         check_counts(path, Counter(row.text("category") for row in table), _CATEGORIES)
     prompts = [row.text("forbidden_prompt") for row in table]
-    if 2 * len(set(prompts)) < len(prompts):
+    repeats = len(prompts) - len(set(prompts))
+    if (10 if rows is None else 2) * repeats > len(prompts):
         raise DataError(
             f"{path}: {len(prompts)} rows and {len(set(prompts))} distinct forbidden_prompt cells: "
             "a copy whose prompts were replaced. Take the file of the authors' repository."
