@@ -91,6 +91,13 @@ def test_an_answer_of_null_is_an_empty_text_not_a_failure(server: ChatServer) ->
     assert (ask(server.url).text, ask(server.url).reasoning) == ("", "[only thought]")
 
 
+def test_an_empty_text_that_the_model_ended_is_a_reply(server: ChatServer) -> None:
+    server.behave = lambda body: completion("", message={"content": None})
+    assert (ask(server.url).text, ask(server.url).stop) == ("", "stop")
+    server.behave = lambda body: completion("", finish_reason=None)
+    assert (ask(server.url).text, ask(server.url).stop) == ("", "other")
+
+
 def test_thinking_in_parts_of_the_content_is_thinking(server: ChatServer) -> None:
     thought = {"type": "thinking", "thinking": [{"type": "text", "text": "[t1]"}, {"type": "text", "text": "[t2]"}]}
     server.behave = lambda body: completion("", message={"content": [thought, {"type": "text", "text": "[a]"}]})
@@ -191,6 +198,7 @@ def _broke(code: int) -> Answer:
         (lambda: completion("[a]", message={"function_call": {"name": "f"}}), "tool_call", False),
         (lambda: completion("", message={"content": [{"type": "image_url", "image_url": {}}]}), "not_text", False),
         (lambda: completion("", message={"content": [{"type": "text", "text": None}]}), "not_text", False),
+        (lambda: completion("", message={"content": None}, finish_reason=None), "empty", True),
         (lambda: DROP, "connection", True),
     ],
 )

@@ -124,14 +124,17 @@ def _only(choices: list[_Choice], body: bytes) -> _Choice:
         raise TargetError("empty_choices", f"the reply has no choices: {quote(body)}")
     if len(choices) > 1:
         raise TargetError("several_choices", f"one reply was asked for, and {len(choices)} came")
-    choice = choices[0]
+    choice, message = choices[0], choices[0].message
     if (choice.finish_reason or "").lower() in _BROKEN_OFF:
         raise TargetError("broken_off", f"the server broke the reply off ({choice.finish_reason})", retryable=True)
-    if choice.message.tool_calls or choice.message.function_call:
+    if message.tool_calls or message.function_call:
         raise TargetError(
             "tool_call",
             "a tool was called, and none was offered: a parser of the server's took a part of the reply for a call",
         )
+    said = (message.content, message.refusal, message.reasoning, message.reasoning_content, choice.finish_reason)
+    if all(word is None for word in said):  # a model that says nothing has stopped, and says so
+        raise TargetError("empty", "the reply holds nothing, not even why it ended", retryable=True)
     return choice
 
 
