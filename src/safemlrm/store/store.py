@@ -87,7 +87,7 @@ class Store:
                 connection.execute(table.delete().where(table.c[column] == run))
 
     def finish(self, run: str, finished: float, outcome: str) -> None:
-        """Note how a run ended: the only change that is ever made to a row."""
+        """Note how a run ended."""
         with self.engine.begin() as connection:
             ended = schema.runs.update().where(schema.runs.c.id == run)
             connection.execute(ended.values(finished=finished, outcome=outcome))
