@@ -212,7 +212,7 @@ def test_every_way_to_fail_is_a_failure_with_its_kind(
 
 
 def test_a_call_that_takes_too_long_is_a_failure(server: ChatServer) -> None:
-    server.delay = 5
+    server.delay = 1.5
     with pytest.raises(TargetError) as caught:
         ask(server.url, timeout=0.2)
     assert (caught.value.kind, caught.value.retryable) == ("timeout", True)

@@ -308,6 +308,7 @@ def test_a_failed_question_leaves_the_others() -> None:
     assert calls > 8
 
 
+@pytest.mark.slow
 def test_a_tiny_local_model_is_probed(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     part(find_spec("torch") and find_spec("transformers") and find_spec("torchvision"), "the extra `local` (torch)")
     from test_transformers_local import CLASSES

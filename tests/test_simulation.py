@@ -62,6 +62,7 @@ def test_bounds_hold_whatever_is_lost_and_for_whatever_reason() -> None:
     assert min(row["coverage"] for row in rows) < 0.8
 
 
+@pytest.mark.slow
 def test_planted_coupling_is_given_back_with_intervals_that_cover() -> None:
     for row in simulated("thinking").coupling(150, np.random.default_rng(8)):
         assert row["coverage"] >= 0.88, row

@@ -40,7 +40,6 @@ def demo(out: Annotated[Path, typer.Option("--out", help="The folder for store a
     writable(out)
     code = carry_out(study, Options(), store=str(out / "demo.db"), data=None, out=out)
     typer.echo(f"Simulated models, real published counts. {time.monotonic() - started:.0f} s.")
-    typer.echo(f"Report: {(out / 'report.html').resolve()}")
     return code
 
 
