@@ -193,3 +193,14 @@ def test_the_judges_of_the_newest_study_read_again_where_nobody_is_named(
     assert run(["run", *target, "--judge", "specimen"]) in (0, 2)
     assert run(["judge", "--sitting", "2"]) in (0, 2)
     assert "no key" not in capsys.readouterr().err
+
+
+def test_status_says_of_how_many_calls_no_tokens_were_told(
+    server: ChatServer, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.behave = lambda body: {key: value for key, value in completion("a").items() if key != "usage"}
+    target = f"openai_compatible:m@{server.url}"
+    assert run(["run", "--target", target, "--dataset", "specimen", "--limit", "2", "--no-judge"]) in (0, 2)
+    capsys.readouterr()
+    assert run(["status"]) == 0
+    assert "of 2 answered calls no count of tokens was told" in capsys.readouterr().out

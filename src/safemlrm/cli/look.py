@@ -37,7 +37,8 @@ def status(store: Annotated[str, typer.Argument(metavar="[STORE]")] = "safemlrm.
         (pl.col("stop") == "length").sum().alias("truncated"),
     )
     tokens = sum(int(calls[name].sum() or 0) for name in ("tokens_in", "tokens_out"))
-    spent = {"calls": calls.height, "tokens": tokens}
+    silent = calls.filter(pl.col("tokens_in").is_null(), pl.col("tokens_out").is_null(), outcome="ok").height
+    spent = {"calls": calls.height, "tokens": tokens, "calls_without_a_count": silent}
     if json:
         latest = [{"name": r.name, "started": r.started, "finished": r.finished, "outcome": r.outcome} for r in runs]
         tables.as_json({"runs": latest, "trials": groups.to_dicts(), "verdicts": verdicts} | spent)
@@ -46,7 +47,8 @@ def status(store: Annotated[str, typer.Argument(metavar="[STORE]")] = "safemlrm.
     spare = [name for name in ("truncated", "pending", "failed", "blocked") if not groups[name].sum()]
     title = f"{store}: trials of the newest run of every study"
     tables.table(title, groups.columns, groups.rows(), numbers=6, names=1, spare=[*spare, "dataset"])
-    typer.echo(f"{verdicts:,} verdicts; {spent['calls']:,} calls with {spent['tokens']:,} tokens.")
+    untold = f"; of {silent:,} answered calls no count of tokens was told" if silent else ""
+    typer.echo(f"{verdicts:,} verdicts; {spent['calls']:,} calls with {spent['tokens']:,} tokens{untold}.")
     for run in runs:
         began = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M UTC")
         typer.echo(f"run of {run.name!r}, begun {began}: {run.outcome or 'going on, or killed'}")
